@@ -1,0 +1,157 @@
+"""Pairing events into intervals: from when until when somebody was running, waiting, inside, holding or paused.
+
+An interval belongs to one attempt: one lane, one Celery task id, one process. The id alone would not do, since Celery
+runs the same id again when it retries a task or delivers it anew; within one attempt nothing happens twice at once.
+
+Three things end an interval without an event of its own:
+
+* a *kill*: the lane's open intervals end when the whole process tree is confirmed gone. A lock with a lease outlives its
+  holder until the lease ends; a lock that ``acquired`` marks with ``{"survives_death": true}`` outlives it for good.
+* a *lease's end*: the server frees the lock, and nobody is told.
+* the *run's end*: what is open then was never seen to close.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+OPENS = {
+    "started": "running",
+    "waiting": "waiting",
+    "acquired": "holding",
+    "entered": "inside",
+    "pause began": "paused",
+}
+
+CLOSES = {
+    "acquired": ("waiting",),
+    "left": ("inside",),
+    "released": ("holding",),
+    "lost": ("holding",),
+    "skipped": ("waiting", "running"),
+    # An attempt that is over is neither running nor inside, but whether it gave its lock back is another matter.
+    "retried": ("waiting", "inside", "running"),
+    "failed": ("waiting", "inside", "running"),
+    "finished": ("waiting", "inside", "running"),
+    "pause ended": ("paused",),
+}
+
+COLUMNS = {
+    "lane": object,
+    "kind": object,
+    "task": object,
+    "name": object,
+    "mail": "Int64",
+    "begin": float,
+    "end": float,
+    "until": float,
+    "closed_by": object,
+    "begin_order": "int64",
+    "until_order": "int64",
+    "lease": float,
+    "pid": "Int64",
+}
+
+
+def intervals(events):
+    """Return a DataFrame of the intervals in ``events`` (a DataFrame from ``frame``), in the order of their beginnings.
+
+    =============== =====================================================================================================
+    column          meaning
+    =============== =====================================================================================================
+    ``lane``        who
+    ``kind``        "running", "waiting", "inside" (the critical section), "holding" (the lock) or "paused" (a fault)
+    ``task``        the Celery task id; None for "paused"
+    ``name``        the task's name, or None
+    ``mail``        the number of the mail concerned, or NA
+    ``begin``       seconds since the run began
+    ``end``         likewise; NaN where the interval never closed
+    ``until``       the last moment at which the interval can have been open: ``end``, the kill, or the run's end
+    ``closed_by``   the kind of event that closed it ("left", "released" ...), or "lease ended", "killed", "run ended"
+    ``begin_order`` the index of the event that began it
+    ``until_order`` the index of the event that ended it; one past the last event where none did. What overlaps is
+                    decided by these two alone.
+    ``lease``       "holding": seconds that the lock was granted for at first, or NaN
+    ``pid``         the process
+    =============== =====================================================================================================
+    """
+    rows, opened = [], defaultdict(dict)  # opened: lane -> _key -> row
+    for event in events.itertuples():
+        mine, what = opened[event.lane], _what(event)
+        for kind in CLOSES.get(what, ()):
+            _close(mine, _key(kind, event), event)
+        if kind := OPENS.get(what):
+            before = mine.get(_key(kind, event))
+            if before is None or before["free_at"] < event.t:
+                rows.append(_begin(kind, event))
+                mine[_key(kind, event)] = rows[-1]
+        elif what == "renewed" and (held := mine.get(_key("holding", event))):
+            held["free_at"] = event.t + event.lease
+        elif what == "kill ended":
+            opened[event.lane] = _killed(mine, event)
+    _close_the_rest(rows, events)
+    return pd.DataFrame(
+        {name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in COLUMNS.items()}
+    )
+
+
+def _what(event):
+    """The event's kind, where a fault is called by its own name: "pause began", "kill ended"."""
+    return event.kind.replace("fault", event.detail["fault"]) if event.kind.startswith("fault") else event.kind
+
+
+def _key(kind, event):
+    """What distinguishes an interval from others open on its lane. A pause concerns the lane, whoever records it."""
+    return kind if kind == "paused" else (kind, event.task, event.pid)
+
+
+def _begin(kind, event):
+    """A row for an interval of this ``kind`` that ``event`` begins; ``free_at`` is when its lease ends, or NaN."""
+    holding = kind == "holding"
+    return {
+        "kind": kind,
+        "begin": event.t,
+        "begin_order": event.Index,
+        "end": np.nan,
+        "lease": event.lease if holding else np.nan,
+        "free_at": event.t + event.lease if holding else np.nan,
+        "survives": holding and (event.lease > 0 or bool((event.detail or {}).get("survives_death"))),
+        **{name: getattr(event, name) for name in ("lane", "task", "name", "mail", "pid")},
+    }
+
+
+def _close(mine, key, event):
+    """Close the open interval ``key`` at ``event``, unless its lease was over by then: then nothing is left to close."""
+    row = mine.pop(key, None)
+    if row and not row["free_at"] < event.t:
+        row |= {"end": event.t, "until": event.t, "until_order": event.Index, "closed_by": event.kind}
+        if row["mail"] is pd.NA:
+            row["mail"] = event.mail
+
+
+def _killed(mine, event):
+    """End what the killed lane had open, and return what outlives it."""
+    for row in mine.values():
+        if not row["survives"]:
+            row |= {"until": event.t, "until_order": event.Index, "closed_by": "killed"}
+    return {key: row for key, row in mine.items() if row["survives"]}
+
+
+def _close_the_rest(rows, events):
+    """Give an ``until`` to the rows that no event closed: their lease's end, or the run's."""
+    if not rows:
+        return
+    latest = np.maximum.accumulate(events.t.to_numpy())
+    ended = events.t[events.kind == "ended"]
+    horizon = ended.iloc[-1] if len(ended) else latest[-1]
+    after = events.index[-1] + 1
+    for row in rows:
+        if "until" in row:
+            continue
+        if row["free_at"] <= horizon:
+            place = np.searchsorted(latest, row["free_at"])
+            row |= {"end": row["free_at"], "until": row["free_at"], "closed_by": "lease ended",
+                    "until_order": events.index[place]}
+        else:
+            row |= {"until": max(row["begin"], horizon), "closed_by": "run ended", "until_order": after}

@@ -1,0 +1,314 @@
+"""The lab: real servers, real Celery workers and a mail service, in background processes of this notebook."""
+
+import atexit
+import contextlib
+import os
+import shlex
+import time
+
+import redis
+from kombu import Connection
+
+from course_tasks import place
+from course_tasks.experiment import Experiment
+from course_tasks.lab import directory, servers
+from course_tasks.lab.conduct import Conductor
+from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.lab.line import Line
+from course_tasks.lab.live import notebook
+from course_tasks.lab.shown import Processes, Shown
+from course_tasks.observation import READY
+
+SERVERS = ("broker", "history", "lock")
+PRODUCERS = ("beat", "invoker")
+BINDINGS = b"_kombu.binding"  # keys by which Celery finds its queues: they outlive a run
+MOST_WORKERS = 32
+START_UP = 30.0  # seconds until a process that is not ready counts as stuck
+LOOK = 0.01  # seconds between two looks at what is starting
+
+_open_lab = None  # this kernel's lab: there is one at a time
+
+
+class Lab:
+    """Servers, workers and mail, started when it is made: ``lab = Lab(workers=3)``.
+
+    ``workers`` is how many Celery workers there are, 1 to 32; they are called ``worker1@localhost`` and so on. Three
+    servers are started (Valkey, or what LAB_REDIS_SERVER names), each on a Unix socket in a directory that only you
+    can read: the broker, the lock server, and the history. ``live=False`` turns progress bar and growing picture off.
+
+    A kernel has one lab: making another closes the one before, so a cell can simply be run again. It is closed by
+    :meth:`close`, on leaving a ``with``, and when the kernel restarts, stops or dies; nothing is left then.
+
+    Raises ValueError or TypeError for a bad argument, :class:`LabError` where something can't be started; what had
+    been started is ended first.
+    """
+
+    def __init__(self, workers=3, *, live=True):
+        global _open_lab
+        called = time.monotonic()
+        if isinstance(workers, bool) or not isinstance(workers, int):
+            raise TypeError(f"workers is a number of workers, not {workers!r}")
+        if not 1 <= workers <= MOST_WORKERS:
+            raise ValueError(f"a lab has 1 to {MOST_WORKERS} workers, not {workers}")
+        servers.binary()  # before anything is closed or made
+        if _open_lab is not None:
+            _open_lab.close()
+        self.workers = tuple(f"worker{number}" for number in range(1, workers + 1))
+        self.live = live
+        self._commands, self._pids, self._ready = {}, {}, {}
+        self._clients = {}
+        self._runs = 0
+        self.unsettled = False  # whether a run was cut short, and left something behind
+        self.place = place.Place(directory.make())
+        self._line = Line(self.place)
+        _open_lab = self
+        try:
+            self._start_up(called)
+        except BaseException:
+            self.close()
+            raise
+        if notebook():
+            from IPython.display import display
+
+            display(self.processes)
+
+    def _start_up(self, called):
+        Experiment().write(self.place)
+        for name in SERVERS:
+            self.start(name, servers.command(self.place, name))
+        self._await({name: self._answers(name) for name in SERVERS}, called)
+        self.start("mail", ["python", "-m", "course_tasks.mailroom", str(self.place.socket("mail"))])
+        for name in self.workers:
+            self.start(name, worker_command(name))
+        self._await({"mail": self._mail_listens, **{worker: self._is_ready(worker) for worker in self.workers}}, called)
+
+    # Starting and ending
+
+    def start(self, name, command):
+        """Start the process ``name`` with ``command`` (a list); its log is the one of that name."""
+        self._commands[name] = command
+        self._pids[name] = self._line.call("start", name=name, argv=command)
+
+    def end(self, names):
+        """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""
+        self._line.call("end", names=names)
+
+    def send_signal(self, name, number):
+        """Send signal ``number`` to the whole process tree of ``name``."""
+        self._line.call("send", name=name, number=number)
+
+    def await_workers(self):
+        """Return once every worker is ready."""
+        self._await({worker: self._is_ready(worker) for worker in self.workers}, time.monotonic())
+
+    def settle(self, everything=False):
+        """Make the lab clean for the next run: nothing queued or held, every worker alive.
+
+        ``everything`` ends all workers and producers first: after an interrupt nobody knows what they are at.
+        """
+        self.unsettled = True
+        if everything:
+            self.end([*PRODUCERS, *self.workers])
+        Experiment().write(self.place)
+        broker = self.client("broker")
+        for key in broker.scan_iter():
+            if not key.startswith(BINDINGS):
+                broker.delete(key)
+        self.client("lock").flushall()
+        status = self._line.call("status")
+        for worker in self.workers:
+            if worker not in status or status[worker] is not None:
+                self.start(worker, self._commands[worker])
+        self.unsettled = False
+
+    def _await(self, answers, since):
+        """Wait until each of ``answers`` (name -> a question) is True, and note how long after ``since`` that was."""
+        missing = dict(answers)
+        deadline = time.monotonic() + START_UP
+        while missing:
+            for name in [name for name, answers_now in missing.items() if answers_now()]:
+                del missing[name]
+                self._ready[name] = time.monotonic() - since
+            status = self._line.call("status")
+            for name in missing:
+                if status.get(name) is not None:
+                    raise self._start_error(name, f"ended with status {status[name]}")
+            if time.monotonic() > deadline:
+                raise self._start_error(next(iter(missing)), f"was not ready after {START_UP:.0f} s")
+            time.sleep(LOOK)
+
+    def _start_error(self, name, what):
+        command = shlex.join(self._commands[name])
+        return LabError(
+            f"{name} {what} while it started. Its command was\n    {command}\nand the last lines it wrote are\n"
+            + last_lines(self.place.log(name))
+        )
+
+    def _answers(self, name):
+        def question():
+            with contextlib.suppress(redis.ConnectionError):
+                return self.client(name).ping()
+
+        return question
+
+    def _mail_listens(self):
+        return self.place.socket("mail").exists()
+
+    def _is_ready(self, worker):
+        pid = self._pids[worker]
+
+        def question():
+            with contextlib.suppress(redis.ConnectionError):
+                return self.client("history").hget(READY, worker) == str(pid).encode()
+
+        return question
+
+    def close(self):
+        """End every process of the lab and remove its directory. Closing twice does no harm."""
+        global _open_lab
+        if _open_lab is self:
+            _open_lab = None
+        for client in self._clients.values():
+            client.close()
+        self._line.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # Looking
+
+    def client(self, server="lock"):
+        """A ``redis.Redis`` client for one of the lab's servers: "lock", "broker" or "history"."""
+        if server not in self._clients:
+            if server not in SERVERS:
+                raise ValueError(f"no server is called {server!r}; the lab has {', '.join(SERVERS)}")
+            self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)))
+        return self._clients[server]
+
+    @property
+    def processes(self):
+        """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
+        return Processes([(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in self._ready])
+
+    def __repr__(self):
+        return repr(self.processes)
+
+    def _repr_html_(self):
+        return self.processes._repr_html_()
+
+    def logs(self, process, last=None):
+        """What ``process`` ("worker1", "beat", "broker" …) has printed, as its terminal would show it.
+
+        ``last`` keeps that many lines from the end. Raises ValueError where no process of that name was ever started.
+        """
+        log = self.place.log(process)
+        if not log.exists():
+            names = sorted(path.stem for path in self.place.path.glob("*.log"))
+            raise ValueError(f"no process is called {process!r}; these have a log: {', '.join(names)}")
+        lines = log.read_text(errors="replace").rstrip().splitlines()
+        return Shown("\n".join(lines[-last:] if last else lines))
+
+    def terminal(self, process="worker"):
+        """The command with which a terminal joins this lab as a ``process``: "worker", "beat" or "invoker".
+
+        A worker gets a node name that is free. Its tasks appear in the pictures of the runs that follow.
+        """
+        lab, broker = f"{place.VARIABLE}={shlex.quote(str(self.place.path))}", shlex.quote(self.place.url("broker"))
+        if process == "worker":
+            taken = {*self.workers, *(name.decode() for name in self.client("history").hkeys(READY))}
+            number = next(n for n in range(1, 1000) if f"worker{n}" not in taken)
+            return Shown(f"{lab} celery -A course_tasks -b {broker} worker --loglevel=info -n worker{number}@localhost")
+        if process == "beat":
+            schedule = shlex.quote(str(self.place.path / "terminal-schedule"))
+            return Shown(f"{lab} celery -A course_tasks -b {broker} beat --loglevel=info -s {schedule}")
+        if process == "invoker":
+            return Shown(f"{lab} python -m course_tasks.invoker")
+        raise ValueError(f'a terminal can join as "worker", "beat" or "invoker", not as {process!r}')
+
+    # Working
+
+    def send(self, task, *args):
+        """Put one ``task`` (a name, such as "tasks.add") with ``args`` into the queue; return Celery's AsyncResult.
+
+        ``.get(timeout=10)`` waits for the result, where the task has one.
+        """
+        from celery import Celery
+
+        app = Celery("notebook", backend=self.place.url("broker"), set_as_current=False)
+        app.conf.update(task_serializer="json", accept_content=["json"])
+        with Connection(self.place.url("broker")) as connection:
+            return app.send_task(task, args, connection=connection)
+
+    def run(
+        self,
+        lock=None,
+        *,
+        every=3.0,
+        takes=1.0,
+        seconds=10.0,
+        if_locked="skip",
+        task="tasks.send_mail_from_queue",
+        mails=None,
+        faults=(),
+    ):
+        """Run beat for ``seconds`` and return a :class:`Run`: what happened, judged and drawn.
+
+        ``lock``: a class or a callable that takes (client, name) and returns something with ``acquire()`` and
+        ``release()``; None for no lock. ``every``: seconds between two ticks of beat. ``takes``: seconds that the work of
+        one task lasts. ``if_locked``: "skip" (a task that finds the lock taken goes away) or "wait". ``task``: the name of
+        the task that beat sends. ``mails``: how many unsent mails the outbox holds at the start; one a tick unless given.
+        ``faults``: what :func:`kill` and :func:`pause` made.
+
+        A run starts clean: nothing queued, reserved, held or unsent is left from the one before, and killed workers
+        are back. Tasks that still run at the end are ended, and stay open in the picture.
+
+        Raises TypeError or ValueError for a bad argument before anything happens, LabError where the lab fails.
+        """
+        plan = Experiment(
+            run=self._runs + 1,
+            task=task,
+            every=positive("every", every),
+            takes=positive("takes", takes, or_zero=True),
+            if_locked=if_locked,
+            lock=lock is not None,
+        )
+        conductor = Conductor(self, plan, positive("seconds", seconds), lock, faults, mails)
+        self._runs += 1
+        return conductor.with_beat()
+
+    def invoke(self, task="tasks.add", *, times=10, takes=0.5, seconds=30.0, faults=()):
+        """Have the invoker send ``task`` ``times`` over, wait until all are done, and return a :class:`Run`.
+
+        ``takes``: seconds that the work of one task lasts. ``seconds``: when to give up waiting; what still runs then is
+        ended. ``faults``: as for :meth:`run`. Raises TypeError or ValueError for a bad argument.
+        """
+        plan = Experiment(run=self._runs + 1, task=task, takes=positive("takes", takes, or_zero=True))
+        conductor = Conductor(self, plan, positive("seconds", seconds), None, faults, None)
+        self._runs += 1
+        return conductor.with_invoker(times)
+
+
+def worker_command(name):
+    """The command line of the worker called ``name``; the three options spare it a second of greeting its neighbours."""
+    spared = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+    return ["celery", "-A", "course_tasks", "worker", "--loglevel=info", "-n", f"{name}@localhost", *spared]
+
+
+def positive(name, value, or_zero=False):
+    """``value`` as a float; ValueError or TypeError that names the argument where it is no such number of seconds."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
+    if not (0 < number < float("inf") or (or_zero and number == 0)):
+        raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
+    return number
+
+
+@atexit.register
+def _close_on_exit():
+    if _open_lab is not None and _open_lab._line.owner == os.getpid():
+        _open_lab.close()

@@ -1,0 +1,68 @@
+"""What a cell shows while a run goes on: a progress bar, and the timeline growing.
+
+Nothing of it where no one looks: outside notebooks there is a text bar if there is a terminal, and
+``COURSE_TASKS_LIVE=0`` (lessons executed without a reader, benchmarks) turns both off.
+"""
+
+import os
+import time
+
+SWITCH = "COURSE_TASKS_LIVE"
+REDRAW = 0.5  # seconds between two redraws at least
+SHARE = 5  # a redraw may take one part in so many of the time
+
+
+def notebook():
+    """Whether this process is a notebook's kernel."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel")
+
+
+class Live:
+    """Shows a run that lasts at most ``seconds``; used as a context manager. ``enabled`` False shows nothing."""
+
+    def __init__(self, seconds, enabled=True):
+        self.enabled = enabled and os.environ.get(SWITCH, "1") != "0"
+        self.seconds = seconds
+        self._events, self._next, self._picture = [], 0.0, None
+
+    def __enter__(self):
+        from tqdm.auto import tqdm
+
+        tqdm.monitor_interval = 0  # no thread of its own: we update often enough
+        bar = "{l_bar}{bar}| {n:.0f} of {total:g} s"
+        # disable=None: a text bar only where there is a terminal
+        self._bar = tqdm(
+            total=self.seconds, bar_format=bar, leave=False, disable=(None if self.enabled and not notebook() else not self.enabled)
+        )
+        if self.enabled and notebook():
+            from IPython.display import HTML, display
+
+            self._picture = display(HTML(""), display_id=True)
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+        if self._picture:
+            from IPython.display import HTML
+
+            self._picture.update(HTML(""))  # the finished picture is the learner's to ask for: run.timeline()
+
+    def update(self, elapsed, events):
+        """Note ``events`` (dicts, the new ones), ``elapsed`` seconds into the run, and redraw if it is time."""
+        self._events += events
+        self._bar.update(min(elapsed, self.seconds) - self._bar.n)
+        if self._picture and self._events and elapsed >= self._next:
+            began = time.monotonic()
+            self._redraw()
+            self._next = elapsed + max(REDRAW, SHARE * (time.monotonic() - began))
+
+    def _redraw(self):
+        from IPython.display import Image
+
+        from course_tasks.history import frame, live_png
+
+        self._picture.update(Image(live_png(frame(self._events))))

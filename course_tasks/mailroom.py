@@ -1,0 +1,159 @@
+"""The mail: an outbox in SQLite, delivery by LMTP, an inbox in a Maildir.
+
+Mail is what the course's periodic task works on, because a mail that went out cannot be taken back. A mail that is
+delivered twice is two messages in a real inbox.
+
+``python -m course_tasks.mailroom SOCKET`` is the mail service of a lab: it listens on a Unix socket, speaks LMTP
+(RFC 2033) and files what it receives.
+"""
+
+import asyncio
+import contextlib
+import mailbox
+import os
+import smtplib
+import sqlite3
+import sys
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.utils import make_msgid
+
+from course_tasks import experiment, place
+
+RECIPIENT = "reader@example.email"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail of the outbox: its ``number`` (1, 2, 3 …), whom it goes ``to``, its ``subject``."""
+
+    number: int
+    to: str
+    subject: str
+
+
+class Outbox:
+    """A queue of mails in an SQLite file at ``path``, made if it is missing.
+
+    SQLite's write-ahead log lets one process write while others read. Nothing here stops two processes from reading
+    the same unsent mail: that is the lesson.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        with self._open() as db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("CREATE TABLE IF NOT EXISTS mail (number INTEGER PRIMARY KEY, recipient, subject, sent_by)")
+
+    @contextlib.contextmanager
+    def _open(self):
+        with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
+            yield db
+
+    def write(self, count):
+        """Put ``count`` new, unsent mails into the outbox."""
+        with self._open() as db:
+            first = db.execute("SELECT coalesce(max(number), 0) + 1 FROM mail").fetchone()[0]
+            rows = [(number, RECIPIENT, f"Your order no. {number}") for number in range(first, first + count)]
+            db.executemany("INSERT INTO mail (number, recipient, subject) VALUES (?, ?, ?)", rows)
+
+    def oldest_unsent(self):
+        """The oldest Mail that is not marked as sent; None where every mail is."""
+        with self._open() as db:
+            row = db.execute(
+                "SELECT number, recipient, subject FROM mail WHERE sent_by IS NULL ORDER BY number LIMIT 1"
+            ).fetchone()
+        return Mail(*row) if row else None
+
+    def mark_sent(self, number, by):
+        """Note that mail ``number`` was sent, and ``by`` whom (a process's name)."""
+        with self._open() as db:
+            db.execute("UPDATE mail SET sent_by = ? WHERE number = ?", (by, number))
+
+    def unsent(self):
+        """The numbers of the mails that are not marked as sent, oldest first."""
+        with self._open() as db:
+            return [row[0] for row in db.execute("SELECT number FROM mail WHERE sent_by IS NULL ORDER BY number")]
+
+
+def outbox():
+    """The outbox that the tasks of this process work on: the present run's, or one's own outside a lab."""
+    here = place.lab()
+    if here:
+        return Outbox(here.outbox(experiment.current().run))
+    mine = place.own_directory() / "outbox.sqlite"
+    fresh = not mine.exists()
+    box = Outbox(mine)
+    if fresh:
+        box.write(100)  # so that worker and beat alone have something to send
+    return box
+
+
+def deliver(mail, sender):
+    """Deliver ``mail`` (a Mail) for the process called ``sender``.
+
+    In a lab it goes by LMTP to the mail service; outside a lab there is no service, and the mail is filed straight
+    into the Maildir ``inbox`` of one's own data directory. Raises ``smtplib.SMTPException`` or OSError where the
+    service does not take the mail.
+    """
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = f"{sender}@example.email", mail.to, mail.subject
+    message["Message-ID"] = make_msgid(domain="example.email")
+    message["X-Mail-Number"] = str(mail.number)
+    message.set_content(f"{mail.subject} is on its way.\n")
+    here = place.lab()
+    if here:
+        message["X-Run"] = str(experiment.current().run)
+        with smtplib.LMTP(str(here.socket("mail")), local_hostname="localhost") as service:
+            service.send_message(message)
+    else:
+        file(message, place.own_directory() / "inbox")
+
+
+def file(message, maildir):
+    """File an email ``message`` in the Maildir at ``maildir``, which is made if it is missing."""
+    box = mailbox.Maildir(maildir)
+    try:
+        box.add(message)
+    finally:
+        box.close()
+
+
+def letters(maildir):
+    """The messages in the Maildir at ``maildir``, in no particular order."""
+    box = mailbox.Maildir(maildir)
+    try:
+        return list(box)
+    finally:
+        box.close()
+
+
+class Service:
+    """What the mail service does with each message (a handler of ``aiosmtpd``): file it, then record the delivery."""
+
+    async def handle_DATA(self, server, session, envelope):
+        message = message_from_bytes(envelope.content)
+        run = int(message["X-Run"])
+        file(message, place.lab().inbox(run))
+        experiment.recorder(run, "inbox")(
+            "delivered",
+            mail=int(message["X-Mail-Number"]),
+            detail={"message_id": message["Message-ID"], "sender": message["From"].partition("@")[0]},
+        )
+        return "250 OK"
+
+
+async def serve(socket):
+    """Run the mail service on the Unix socket at ``socket`` for ever."""
+    from aiosmtpd.lmtp import LMTP  # only the service needs it: a worker starts faster without
+
+    os.umask(0o077)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(lambda: LMTP(Service(), hostname="localhost", loop=loop), socket)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
