@@ -5,12 +5,10 @@ Only the processes of a lab connect these; a plain worker records nothing.
 
 import functools
 import os
-import signal
 
-from billiard.util import set_pdeathsig
 from celery import signals
 
-from course_tasks import experiment
+from course_tasks import experiment, kinship
 
 READY = "ready"  # the hash on the history server in which each worker notes its pid once it is ready
 SKIPPED = "skipped: locked"  # what a task returns that found the lock taken
@@ -68,7 +66,7 @@ def _ready(sender, **_):
 
 def _die_with_parent(**_):
     """A pool process asks to be killed when the worker that forked it goes, however that went (Linux only)."""
-    set_pdeathsig(signal.SIGKILL)
+    kinship.die_with_parent()
 
 
 def _received(request, **_):

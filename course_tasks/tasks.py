@@ -51,6 +51,7 @@ def send_mail_from_queue(self):
         if mail is None:
             log.info("The outbox is empty")
         else:
+            record("read", mail=mail.number)
             time.sleep(present.takes)
             mailroom.deliver(mail, me)
             outbox.mark_sent(mail.number, me)

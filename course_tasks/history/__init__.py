@@ -1,0 +1,30 @@
+"""The history of a run: recorded by every process, read as a table, judged, and drawn.
+
+Recording needs only the Redis client, and is what a worker imports; everything else needs pandas and matplotlib, and is
+loaded when it is first used.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "read": "reading",
+    "frame": "reading",
+    "follow": "reading",
+    "intervals": "pairing",
+    "judge": "verdict",
+    "Verdict": "verdict",
+    "Witness": "verdict",
+    "draw": "timeline",
+    "picture": "pictures",
+    "compare": "pictures",
+    "Picture": "pictures",
+    "card": "cards",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -38,6 +38,7 @@ KINDS = {
     "waiting": "the task found the lock taken and waits for it",
     "acquired": "the task was given the lock",
     "entered": "the task is inside the critical section",
+    "read": "the task, inside, has read a record: the oldest unsent mail",
     "left": "the task is about to leave the critical section",
     "renewed": "the lease was extended",
     "released": "the lock was given back",

@@ -128,7 +128,7 @@ class Lab:
         while missing:
             for name in [name for name, answers_now in missing.items() if answers_now()]:
                 del missing[name]
-                self._ready[name] = time.monotonic() - since
+                self._ready.setdefault(name, time.monotonic() - since)  # a worker that came back keeps its first
             status = self._line.call("status")
             for name in missing:
                 if status.get(name) is not None:
@@ -192,6 +192,11 @@ class Lab:
     def processes(self):
         """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
         return Processes([(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in self._ready])
+
+    @property
+    def warden_pid(self):
+        """The pid of the process from which all the others descend."""
+        return self._line.pid
 
     def __repr__(self):
         return repr(self.processes)

@@ -21,9 +21,9 @@ The protocol: one JSON object a line, ``{"id": 7, "op": "start", ...}`` answered
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -38,10 +38,17 @@ import warnings
 import psutil
 import setproctitle
 
-from course_tasks import place
+from course_tasks import kinship, place
 
+PRELOADED = """
+    billiard.heap billiard.popen_fork billiard.sharedctypes billiard.synchronize celery.__main__ celery.app.amqp
+    celery.app.control celery.app.events celery.app.log celery.app.routes celery.apps.beat celery.apps.worker
+    celery.backends.redis celery.bin.beat celery.bin.celery celery.bin.worker celery.concurrency.prefork celery.events
+    celery.worker.autoscale celery.worker.components celery.worker.consumer celery.worker.consumer.delayed_delivery
+    celery.worker.loops celery.worker.pidbox
+    cloudpickle email.policy kombu.asynchronous.semaphore kombu.mixins kombu.transport.redis
+""".split()  # what a worker or beat would otherwise import after the fork, each for itself
 LOOK = 0.2  # seconds between two looks at the kernel's pid
-PR_SET_CHILD_SUBREAPER = 36  # from linux/prctl.h
 
 
 class Warden:
@@ -93,7 +100,7 @@ class Warden:
     def _settle_in(self, name):
         os.setpgid(0, 0)
         warden = os.getppid()
-        _die_with_parent()
+        kinship.die_with_parent()
         if os.getppid() != warden:  # it died before the line above
             os._exit(1)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -190,18 +197,6 @@ def _wait(condition, seconds):
     return True
 
 
-def _die_with_parent():
-    from billiard.util import set_pdeathsig
-
-    set_pdeathsig(signal.SIGKILL)
-
-
-def _adopt_orphans():
-    """Become the parent of descendants whose own parent is gone, so that none escapes (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
 def _status(function, *args, **kwargs):
     """Call a program's main function and return the exit status that it ends with."""
     try:
@@ -225,21 +220,16 @@ def _celery(argv):
 @functools.cache
 def _preload():
     """Import what the forked processes need, once for all of them."""
-    import celery.apps.beat
-    import celery.apps.worker
-    import celery.bin.beat
-    import celery.bin.celery
-    import celery.bin.worker
-    import celery.concurrency.prefork
-    import kombu.transport.redis  # noqa: F401
+    for module in PRELOADED:
+        importlib.import_module(module)
     from celery.platforms import SecurityWarning
 
-    import course_tasks.tasks
+    from course_tasks.tasks import app
 
     # Celery warns a worker that runs as root, as it does in a container, because of what pickle could do; here
     # nothing but JSON is accepted, and the warning would fill the learner's logs.
     warnings.simplefilter("ignore", SecurityWarning)
-    course_tasks.tasks.app.finalize()
+    app.finalize()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, pages that are shared
 
@@ -275,7 +265,7 @@ def main(descriptor, kernel):
     warden = Warden(where)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _adopt_orphans()
+    kinship.adopt_orphans()
     setproctitle.setproctitle(f"course_tasks: warden of {where.path}")
     try:
         with socket.socket(fileno=descriptor) as line:

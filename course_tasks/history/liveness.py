@@ -1,0 +1,59 @@
+"""Liveness: could anybody enter, and how long did they wait?"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Starvation:
+    """The longest time during which somebody wanted to enter and nobody was inside.
+
+    ``seconds`` is its length, ``begin`` when it began, in seconds since the run began; ``after`` is the lane of the
+    last one inside before it if that one was killed there, else None.
+    """
+
+    seconds: float = 0.0
+    begin: float = 0.0
+    after: str | None = None
+
+
+def starvation(events, intervals):
+    """Return the longest :class:`Starvation` in ``events`` and ``intervals``.
+
+    Somebody wants to enter while a task waits; and where tasks don't wait but go away, from the first one that found
+    the lock taken to the last. Whenever the lock is granted or given back, such a time is over: there was progress.
+    """
+    longest, since, last, inside, waiting, after = Starvation(), None, None, 0, 0, None
+    for _, _, what, t, closed_by, lane in _marks(events, intervals):
+        if what == "skipped" and not inside:
+            since, last = t if since is None else since, t
+        elif what == "waits":
+            waiting += 1
+            since = t if since is None and not inside else since
+        elif what == "stops waiting":
+            waiting, last = waiting - 1, t
+        elif what in ("progress", "enters", "leaves"):
+            if since is not None:
+                longest = max(longest, Starvation((t if waiting else last) - since, since, after), key=_length)
+            inside += {"enters": 1, "leaves": -1, "progress": 0}[what]
+            after = {"enters": None, "leaves": lane if closed_by == "killed" else None}.get(what, after)
+            since = last = t if waiting and not inside else None
+    return longest
+
+
+def _marks(events, intervals):
+    """What matters here, in the stream's order: ``(order, rank, what, t, closed_by, lane)``."""
+    marks = [
+        (event.Index, 0, "skipped" if event.kind == "skipped" else "progress", event.t, None, event.lane)
+        for event in events[events.kind.isin(("acquired", "released", "skipped"))].itertuples()
+    ]
+    if len(events):
+        marks.append((events.index[-1] + 1, 0, "progress", events.t.iloc[-1], None, None))
+    for kind, opening, closing in (("inside", "enters", "leaves"), ("waiting", "waits", "stops waiting")):
+        for row in intervals[intervals.kind == kind].itertuples():
+            marks.append((row.begin_order, 1, opening, row.begin, None, row.lane))
+            marks.append((row.until_order, 1, closing, row.until, row.closed_by, row.lane))
+    return sorted(marks, key=lambda mark: mark[:2])
+
+
+def _length(starvation):
+    return starvation.seconds

@@ -1,0 +1,68 @@
+"""Safety: who was inside the critical section together, by one sweep over the beginnings and ends of all stays.
+
+Whether two overlap is decided by the stream's order alone: one entered after the other had entered and before it had
+left. Clocks only say for how long. The sweep costs one step for each entry and exit, however many are inside together,
+because it never lists all the pairs.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Stretch:
+    """A time during which two or more were inside without a break.
+
+    ``begin`` and ``end`` are in seconds since the run began; ``most`` is how many were inside at most.
+    """
+
+    begin: float
+    end: float
+    most: int
+
+    @property
+    def seconds(self):
+        """How long it lasted; never negative, also where clocks and order disagree by some microseconds."""
+        return max(0.0, self.end - self.begin)
+
+
+@dataclass
+class Overlap:
+    """What the sweep found.
+
+    ``stretches`` are the times with two or more inside; ``pieces`` are the parts of single stays that fall into them,
+    each ``(stay, begin, end)``; ``pairs`` has ``(earlier stay, later stay)`` for each stay that began while another
+    was going on, the earlier being the one that had been inside for longest; ``most`` is how many were inside at
+    most. A stay is a row of the intervals, as a named tuple. All are in the order of the history.
+    """
+
+    stretches: list = field(default_factory=list)
+    pieces: list = field(default_factory=list)
+    pairs: list = field(default_factory=list)
+    most: int = 0
+
+
+def overlap(intervals):
+    """Return the :class:`Overlap` of the stays inside the critical section among ``intervals``."""
+    found, inside = Overlap(), {}  # inside: begin_order -> [stay, since when it was not alone, or None]
+    stays = intervals[intervals.kind == "inside"].itertuples()
+    marks = sorted(mark for stay in stays for mark in ((stay.begin_order, 1, stay), (stay.until_order, 0, stay)))
+    for _, entering, stay in marks:
+        if entering:
+            if inside:
+                found.pairs.append((next(iter(inside.values()))[0], stay))
+            inside[stay.begin_order] = [stay, None]
+            found.most = max(found.most, len(inside))
+            if len(inside) == 2:
+                found.stretches.append(Stretch(stay.begin, stay.begin, 2))
+            if len(inside) >= 2:
+                found.stretches[-1].most = max(found.stretches[-1].most, len(inside))
+                for other in inside.values() if len(inside) == 2 else [inside[stay.begin_order]]:
+                    other[1] = stay.begin
+        else:
+            if len(inside) == 2:
+                found.stretches[-1].end = stay.until
+                found.pieces += [(other, since, stay.until) for other, since in inside.values()]
+            elif len(inside) > 2:
+                found.pieces.append((stay, inside[stay.begin_order][1], stay.until))
+            del inside[stay.begin_order]
+    return found

@@ -1,0 +1,128 @@
+"""The findings in sentences: the title of the picture, and the line of text beneath it that says the same."""
+
+from course_tasks.history.wording import FEW, capital, count, listing, mails, numeral, seconds, times
+
+NOTICEABLE = 1.0
+"""Seconds for which nobody could enter, from which on the title says so. Shorter ones are the hand-over's."""
+
+
+def finding(findings):
+    """Return the finding of ``findings`` (:class:`Findings`) as one short sentence without a full stop."""
+    if not findings.runs and not findings.skipped and not findings.waited:
+        return "Nothing ran"
+    if not findings.has_section:
+        return _who_ran_what(findings)
+    if findings.most_inside > 1:
+        together = f"{capital(numeral(findings.most_inside))} inside together"
+        return f"{together}: {_again(findings)}" if findings.duplicates else f"{together} for {seconds(findings.overlap)}"
+    if findings.duplicates:
+        return f"One at a time, and yet {_again(findings)}"
+    if not findings.contended:
+        return "Nothing contended, so nothing was shown"
+    if findings.starved >= NOTICEABLE:
+        after = f" after {findings.starvation.after} was killed" if findings.starvation.after else ""
+        return f"One at a time, but nobody could enter for {seconds(findings.starved)}{after}"
+    return f"One at a time: {count(findings.contended, 'task')} found the lock taken"
+
+
+def summary(findings):
+    """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
+    parts = [_counts(findings), *_faults(findings), *_together(findings), *_wanting(findings), *_open(findings)]
+    return " ".join(f"{capital(part)}." for part in [*parts, *_mails(findings)])
+
+
+def _who_ran_what(findings):
+    """"20 tasks ran on 3 workers: 8, 7 and 5"."""
+    by_lane = findings.worked.lane.value_counts()
+    shares = [int(by_lane[lane]) for lane in findings.lanes if lane in by_lane]
+    tasks = count(findings.worked.task.nunique(), "task")
+    ran = f"{tasks} ran" if findings.runs == findings.worked.task.nunique() else f"{tasks}, {count(findings.runs, 'run')}"
+    said = f"{ran} on {count(len(shares), 'worker')}" + (f": {listing(shares)}" if len(shares) > 1 else "")
+    return "; ".join([said, *_trouble(findings)])
+
+
+def _trouble(findings):
+    """"2 retried", "1 failed", as far as there were any."""
+    numbers = {"retried": findings.retried, "failed": findings.failed}
+    return [f"{number:,} {name}" for name, number in numbers.items() if number]
+
+
+def _again(findings):
+    """"mail 1 was sent twice", "mails 1 and 2 were sent 3 times"."""
+    numbers = set(findings.duplicates.values())
+    often = times(*numbers) if len(numbers) == 1 else "more than once"
+    return f"{mails(findings.duplicates)} {'were' if len(findings.duplicates) > 1 else 'was'} sent {often}"
+
+
+def _counts(findings):
+    """"4 ticks, 4 runs, 1 skipped"."""
+    others = findings.sent - findings.ticks
+    counts = [count(findings.ticks, "tick")] if findings.ticks or not others else []
+    counts += [f"{count(others, 'task')} sent"] if others else []
+    counts += [count(findings.runs, "run")]
+    counts += [f"{findings.skipped:,} skipped"] if findings.skipped else []
+    return ", ".join(counts + _trouble(findings))
+
+
+def _faults(findings):
+    """Who was paused from when to when, who was killed when."""
+    faults = [
+        f"{row.lane} was paused from {row.begin:.1f} s to {row.until:.1f} s"
+        for row in findings.intervals[findings.intervals.kind == "paused"].itertuples()
+    ]
+    faults += [
+        f"{event.lane} was killed at {event.t:.1f} s"
+        for event in findings.events[findings.events.kind == "fault began"].itertuples()
+        if event.detail["fault"] == "kill"
+    ]
+    return faults if len(faults) <= FEW else [*faults[:FEW], f"there were {len(faults) - FEW} more faults"]
+
+
+def _together(findings):
+    """Who was inside together, for how long."""
+    if not findings.together.pairs:
+        return []
+    lanes = {stay.lane for stay, _, _ in findings.together.pieces}
+    who = [lane for lane in findings.lanes if lane in lanes]
+    often = " in all" if len(findings.together.stretches) > 1 else ""
+    length = f"for {seconds(findings.overlap)}{often}"
+    if len(who) == 1:
+        return [f"{numeral(findings.most_inside)} tasks of {who[0]} were inside together {length}"]
+    said = f"{listing(who) if len(who) < FEW else f'{numeral(len(who))} workers'} were inside together {length}"
+    return [said if findings.most_inside == 2 else f"{said}, up to {numeral(findings.most_inside)} at once"]
+
+
+def _wanting(findings):
+    """Who waited how long, and how long nobody could enter."""
+    parts = []
+    if findings.waited:
+        most = "" if findings.waited == 1 else "up to "
+        parts += [f"{count(findings.waited, 'task')} waited for {most}{seconds(findings.longest_wait)}"]
+    if findings.starved >= NOTICEABLE:
+        begin = findings.starvation.begin
+        until = begin + findings.starved
+        parts += [f"nobody could enter from {begin:.1f} s to {until:.1f} s"]
+    return parts
+
+
+def _open(findings):
+    """Who was still at it when the run ended."""
+    lanes = findings.worked.lane[findings.worked.closed_by == "run ended"]
+    where = "inside" if findings.has_section else "running"
+    still = [lane for lane in findings.lanes if lane in set(lanes)]
+    return [f"{listing(still, FEW)} {'was' if len(still) == 1 else 'were'} still {where} at the end"] if still else []
+
+
+def _mails(findings):
+    """Which mails were delivered how often: "mail 1 was delivered twice, mails 2 and 3 once"."""
+    by_number = {}
+    for mail, number in findings.deliveries.items():
+        by_number.setdefault(number, []).append(mail)
+    if findings.unsent:
+        by_number[0] = findings.unsent
+    parts = []
+    for number in sorted(by_number, reverse=True):
+        verb = "" if parts else " were" if len(by_number[number]) > 1 else " was"
+        often = times(number) if parts else f"delivered {times(number)}" if number else "never delivered"
+        parts.append(f"{mails(by_number[number])}{verb} {often}")
+    return [", ".join(parts)] if parts else []

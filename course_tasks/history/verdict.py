@@ -1,0 +1,158 @@
+"""The verdict on a run: valid, invalid (with witnesses), or unknown, where nothing was put to the test.
+
+No evidence is not a pass: as long as no task found another one inside or the lock taken, a run shows nothing about
+mutual exclusion.
+"""
+
+from dataclasses import dataclass, field, fields
+
+import pandas as pd
+
+from course_tasks.history.findings import Findings
+from course_tasks.history.story import finding, summary
+from course_tasks.history.wording import listing, seconds
+
+WITNESSES = 5
+"""How many witnesses of each kind a verdict keeps. The first explains most; thousands explain nothing."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One violation, as small as it can be shown.
+
+    ``kind`` is "overlap" (two tasks inside together) or "duplicate" (a mail delivered again), ``lanes`` who was
+    concerned, ``tasks`` their Celery task ids, ``mails`` the numbers of their mails as far as known. ``begin`` is when
+    it began, in seconds since the run began; ``seconds`` how long they were inside together, or how long after the
+    first delivery the second came. ``order`` is the index of the event with which the violation was complete.
+    """
+
+    kind: str
+    lanes: tuple
+    tasks: tuple
+    mails: tuple
+    begin: float
+    seconds: float
+    order: int
+
+    def __str__(self):
+        until = self.begin + self.seconds
+        if self.kind == "duplicate":
+            by = f", sent by {listing(self.lanes)}" if self.lanes else ""
+            return f"mail {self.mails[0]} was delivered at {self.begin:.1f} s and again at {until:.1f} s{by}"
+        who = listing(self.lanes) if len(self.lanes) == 2 else f"two tasks of {self.lanes[0]}"
+        both = f", both with mail {self.mails[0]}" if len(self.mails) == 1 else ""
+        length = seconds(self.seconds)
+        return f"{who} were inside together from {self.begin:.1f} s to {until:.1f} s ({length}){both}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run showed. See :func:`judge`.
+
+    ================ ====================================================================================================
+    field            meaning
+    ================ ====================================================================================================
+    ``outcome``      "valid", "invalid" or "unknown"
+    ``sentence``     the finding, the title of the picture
+    ``summary``      one line of text that says the same as the picture
+    ``witnesses``    :class:`Witness` objects, in the order in which the violations were complete
+    ``overlap``      seconds during which two or more were inside
+    ``most_inside``  how many were inside at once at most
+    ``contended``    how many attempts found another one inside, or the lock taken
+    ``duplicates``   mail number -> number of deliveries, for the mails delivered more than once
+    ``unsent``       the numbers of the run's mails that were never delivered
+    ``longest_wait`` seconds that a task waited for the lock at most
+    ``starved``      seconds during which somebody wanted to enter and nobody was inside, at most
+    ``ticks``        tasks published by beat
+    ``sent``         tasks published by anybody
+    ``runs``         stays inside the critical section; where the tasks have none, runs of tasks
+    ``skipped``      attempts that found the lock taken and went away
+    ``waited``       attempts that waited for the lock
+    ``retried``      runs that failed and were to be repeated
+    ``failed``       runs that failed for good
+    ``delivered``    mails that reached the inbox, duplicates included
+    ================ ====================================================================================================
+    """
+
+    outcome: str
+    sentence: str
+    summary: str
+    witnesses: tuple = ()
+    overlap: float = 0.0
+    most_inside: int = 0
+    contended: int = 0
+    duplicates: dict = field(default_factory=dict)
+    unsent: tuple = ()
+    longest_wait: float = 0.0
+    starved: float = 0.0
+    ticks: int = 0
+    sent: int = 0
+    runs: int = 0
+    skipped: int = 0
+    waited: int = 0
+    retried: int = 0
+    failed: int = 0
+    delivered: int = 0
+
+    def __str__(self):
+        return f"{self.outcome}: {self.sentence}"
+
+
+def judge(events, intervals):
+    """Return the :class:`Verdict` on the run with these ``events`` (from ``frame``) and ``intervals`` (from theirs).
+
+    Invalid if two were inside the critical section together, by the stream's order, or a mail was delivered twice;
+    unknown if no attempt ever found another one inside or the lock taken, or the tasks have no critical section; else
+    valid. Mail that was never sent is said, and doesn't make a run invalid.
+    """
+    found = Findings(events, intervals)
+    if found.together.pairs or found.duplicates:
+        outcome = "invalid"
+    else:
+        outcome = "valid" if found.contended else "unknown"
+    witnesses = [*_overlaps(found), *_duplicates(found)]
+    said = {
+        "outcome": outcome,
+        "sentence": finding(found),
+        "summary": summary(found),
+        "witnesses": tuple(sorted(witnesses, key=lambda witness: witness.order)),
+    }
+    return Verdict(**said, **{name.name: getattr(found, name.name) for name in fields(Verdict) if name.name not in said})
+
+
+def _overlaps(found):
+    """A witness for each of the first entries that found another one inside."""
+    for earlier, later in found.together.pairs[:WITNESSES]:
+        yield Witness(
+            kind="overlap",
+            lanes=tuple(dict.fromkeys((earlier.lane, later.lane))),
+            tasks=(earlier.task, later.task),
+            mails=_known({earlier.mail, later.mail}),
+            begin=later.begin,
+            seconds=max(0.0, min(earlier.until, later.until) - later.begin),
+            order=later.begin_order,
+        )
+
+
+def _duplicates(found):
+    """A witness for each of the first mails that were delivered a second time."""
+    delivered = found.events[found.events.kind == "delivered"]
+    again = delivered[delivered.duplicated("mail") & delivered.mail.notna()].drop_duplicates("mail")
+    for second in again[:WITNESSES].itertuples():
+        first = delivered[delivered.mail == second.mail].iloc[0]
+        # A task leaves right after its delivery, so the first two to leave are those who sent it.
+        senders = found.inside[found.inside.mail == second.mail].sort_values("until_order")[:2]
+        yield Witness(
+            kind="duplicate",
+            lanes=tuple(dict.fromkeys(senders.lane)),
+            tasks=tuple(senders.task),
+            mails=(second.mail,),
+            begin=first.t,
+            seconds=second.t - first.t,
+            order=second.Index,
+        )
+
+
+def _known(mails):
+    """The mail numbers among ``mails`` that are known, ascending."""
+    return tuple(sorted(mail for mail in mails if mail is not pd.NA))

@@ -1,0 +1,53 @@
+"""How numbers are said in English, so that the title, the text line and the card say them alike."""
+
+FEW = 4
+"""How many items a list names before it says "and 12 more"."""
+
+NUMERALS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def count(number, noun):
+    """``count(1, "run")`` is "1 run", ``count(4, "run")`` is "4 runs"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def numeral(number):
+    """``numeral(2)`` is "two"; above ten, digits."""
+    return NUMERALS[number] if number < len(NUMERALS) else f"{number:,}"
+
+
+def times(number):
+    """``times(2)`` is "twice"."""
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
+def seconds(length):
+    """``seconds(1.84)`` is "1.8 s"; below a tenth of a second, milliseconds: ``seconds(0.012)`` is "12 ms"."""
+    return f"{length:.1f} s" if length >= 0.0995 or length == 0 else f"{1000 * length:.2g} ms"
+
+
+def listing(items, few=None):
+    """``listing(["a", "b", "c"])`` is "a, b and c"; with ``few=2``, "a, b and 1 more"."""
+    items = [str(item) for item in items]
+    if few and len(items) > few:
+        items[few:] = [f"{len(items) - few:,} more"]
+    return " and ".join([", ".join(items[:-1])] * (len(items) > 1) + items[-1:])
+
+
+def mails(numbers):
+    """``mails([1])`` is "mail 1", ``mails([1, 2, 3, 4, 7])`` is "mails 1 to 4 and 7"."""
+    runs = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    spelled = []
+    for first, last in runs:
+        spelled += [f"{first} to {last}"] if last - first > 1 else sorted({first, last})
+    return f"mail{'s' * (len(numbers) > 1)} {listing(spelled, FEW)}"
+
+
+def capital(sentence):
+    """The sentence with a capital letter, unless it begins with a lane's name, which has none."""
+    return sentence if sentence.startswith(("worker", "beat")) else sentence[:1].upper() + sentence[1:]
