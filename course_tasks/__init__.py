@@ -11,7 +11,7 @@ _PUBLIC = {
     "kill": "course_tasks.lab",
     "pause": "course_tasks.lab",
     "preflight": "course_tasks.lab",
-    "compare": "course_tasks.history",
+    "compare": "course_tasks.lab",
 }
 
 __all__ = list(_PUBLIC)

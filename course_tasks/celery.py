@@ -4,6 +4,7 @@ In a lab it talks to the lab's own servers over Unix sockets; anywhere else it i
 ``redis://localhost:6379/0``.
 """
 
+import os
 from datetime import timedelta
 
 from celery import Celery
@@ -18,6 +19,9 @@ app = Celery("course_tasks", include=["course_tasks.tasks"])
 def configure():
     """Configure the application for where this process is: also called in a process that was forked for a lab."""
     here = place.lab()
+    if here:  # a terminal that joins a lab may have others: Celery would prefer them to what is set below
+        for name in place.foreign_settings(os.environ):
+            del os.environ[name]
     present = experiment.current()
     task, every = present.task or "tasks.send_mail_from_queue", present.every or EVERY
     app.conf.update(

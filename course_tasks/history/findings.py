@@ -1,69 +1,77 @@
 """What can be counted and measured in one run, each fact defined in one place.
 
-The verdict, its sentences and the card all take their numbers from here.
+The verdict, its sentences, the card and the picture all take their numbers from here.
 """
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
+from course_tasks.history.reading import rows
 
-ATTEMPT = ["lane", "task", "pid"]
-"""The columns that make out one attempt of one task."""
+
+MOMENTS = (
+    "began", "sent", "acquired", "renewed", "released", "skipped", "retried", "failed", "delivered", "fault ended", "ended"
+)
+"""The kinds of events that count as such. The others matter only as beginnings and ends of intervals."""
 
 
 class Findings:
-    """The facts about the run with these ``events`` (from ``frame``) and ``intervals`` (from ``intervals``)."""
+    """The facts about the run with these ``events`` (from ``frame``) and ``spans`` (from ``intervals``).
 
-    def __init__(self, events, intervals):
-        self.events, self.intervals = events, intervals
-        self.kinds = Counter(events.kind)
-        self.began = next((detail or {} for detail in events.detail[events.kind == "began"]), {})
-        self.inside = intervals[intervals.kind == "inside"]
-        self.waiting = intervals[intervals.kind == "waiting"]
-        self.ticks = int(((events.kind == "sent") & (events.lane == "beat")).sum())
-        self.sent, self.skipped = self.kinds["sent"], self.kinds["skipped"]
-        self.retried, self.failed = self.kinds["retried"], self.kinds["failed"]
-        self.delivered = self.kinds["delivered"]
+    ``happened`` and ``lasted`` hold the same as named tuples: kind of event, one of ``MOMENTS`` -> events, and kind of
+    interval -> intervals, each in the stream's order.
+    """
 
-    @cached_property
-    def together(self):
-        """Who was inside together: an :class:`Overlap`."""
-        return overlap(self.intervals)
+    def __init__(self, events, spans):
+        self.events = events
+        self.happened, self.lasted = _by_kind(events[events.kind.isin(MOMENTS)]), _by_kind(spans)
+        self.began = next((event.detail or {} for event in self.happened["began"]), {})
+        self.ticks = sum(event.lane == "beat" for event in self.happened["sent"])
+        self.sent, self.skipped = len(self.happened["sent"]), len(self.happened["skipped"])
+        self.retried, self.failed = len(self.happened["retried"]), len(self.happened["failed"])
+        self.delivered = len(self.happened["delivered"])
+        self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
 
     @cached_property
-    def starvation(self):
-        """When nobody could enter for longest: a :class:`Starvation`."""
-        return starvation(self.events, self.intervals)
+    def lanes(self):
+        """Every lane: those that the run announced, in drawing order, then others in the order of appearance."""
+        announced = self.began.get("lanes", [])
+        return list(dict.fromkeys([*announced, *(lane for lane in self.events.lane.unique() if lane != "lab")]))
 
     @property
     def has_section(self):
-        """Whether the tasks have a critical section at all: whether one entered it, or tried to."""
-        return any(self.kinds[kind] for kind in ("entered", "waiting", "skipped", "acquired"))
+        """Whether the tasks have a critical section at all: whether one was inside, or tried to be."""
+        return any(self.lasted[kind] for kind in ("inside", "waiting", "holding")) or self.skipped > 0
 
-    @cached_property
+    @property
     def worked(self):
         """The runs: stays inside the critical section; where the tasks have none, runs of tasks."""
-        return self.inside if self.has_section else self.intervals[self.intervals.kind == "running"]
+        return self.lasted["inside" if self.has_section else "running"]
 
     @property
     def runs(self):
         """How many attempts did their work."""
-        return len(self.worked.drop_duplicates(ATTEMPT))
+        return len({_attempt(row) for row in self.worked})
 
     @property
     def waited(self):
         """How many attempts waited for the lock."""
-        return len(self.waiting.drop_duplicates(ATTEMPT))
+        return len({_attempt(row) for row in self.lasted["waiting"]})
 
     @property
     def longest_wait(self):
         """Seconds that a task waited for the lock at most."""
-        return float((self.waiting.until - self.waiting.begin).max()) if len(self.waiting) else 0.0
+        return max((row.until - row.begin for row in self.lasted["waiting"]), default=0.0)
+
+    @cached_property
+    def together(self):
+        """Who was inside together: an :class:`Overlap`."""
+        return overlap(self.lasted["inside"])
 
     @property
     def overlap(self):
@@ -75,6 +83,11 @@ class Findings:
         """How many were inside at once at most."""
         return self.together.most
 
+    @cached_property
+    def starvation(self):
+        """When nobody could enter for longest: a :class:`Starvation`."""
+        return starvation(self.happened, self.lasted, self.events.t.iloc[-1] if len(self.events) else 0.0)
+
     @property
     def starved(self):
         """Seconds during which somebody wanted to enter and nobody was inside, at most."""
@@ -82,13 +95,17 @@ class Findings:
 
     @cached_property
     def deliveries(self):
-        """Mail number -> how often it was delivered, for the mails that were."""
-        return dict(sorted(Counter(self.events.mail[self.events.kind == "delivered"].dropna().tolist()).items()))
+        """Mail number -> its deliveries (events), for the mails that were delivered, in ascending order."""
+        deliveries = defaultdict(list)
+        for event in self.happened["delivered"]:
+            if event.mail is not pd.NA:
+                deliveries[event.mail].append(event)
+        return dict(sorted(deliveries.items()))
 
-    @property
+    @cached_property
     def duplicates(self):
-        """The same, for the mails delivered more than once."""
-        return {mail: number for mail, number in self.deliveries.items() if number > 1}
+        """Mail number -> number of deliveries, for the mails delivered more than once."""
+        return {mail: len(events) for mail, events in self.deliveries.items() if len(events) > 1}
 
     @property
     def unsent(self):
@@ -96,30 +113,36 @@ class Findings:
         return tuple(mail for mail in range(1, self.began.get("mails", 0) + 1) if mail not in self.deliveries)
 
     @cached_property
-    def lanes(self):
-        """Every lane: those that the run announced, in drawing order, then others in the order of appearance."""
-        announced = self.began.get("lanes", [])
-        return list(dict.fromkeys([*announced, *(lane for lane in self.events.lane.unique() if lane != "lab")]))
-
-    @property
     def contended(self):
         """How many attempts found another one inside, or the lock taken.
 
         By the stream's order: while it waited, when it went away, or when it entered, another was inside; while it
         waited or when it went away, another held the lock, be it dead.
         """
-        occupied = self.intervals[self.intervals.kind.isin(("inside", "holding"))]
-        asked = [self.waiting.assign(first=self.waiting.begin_order, last=self.waiting.until_order)]
-        skipped = self.events[self.events.kind == "skipped"]
-        asked.append(skipped.assign(first=skipped.index, last=skipped.index))
-        asked = pd.concat([part[[*ATTEMPT, "first", "last"]] for part in asked if len(part)] or asked[:1])
-        entered = self.inside.assign(first=self.inside.begin_order, last=self.inside.begin_order)
-        found = [asked[_meet(asked, occupied)], entered[_meet(entered, self.inside)]]
-        return len({row for part in found for row in part[ATTEMPT].itertuples(index=False, name=None)})
+        inside, taken = self.lasted["inside"], self.lasted["inside"] + self.lasted["holding"]
+        waited = _meeting(taken, self.lasted["waiting"], lambda row: (row.begin_order, row.until_order))
+        skipped = _meeting(taken, self.happened["skipped"], lambda event: (event.Index, event.Index))
+        entered = _meeting(inside, inside, lambda row: (row.begin_order, row.begin_order))
+        return len({_attempt(row) for row in [*waited, *skipped, *entered]})
 
 
-def _meet(asked, stays):
-    """For each row of ``asked``, whether one of ``stays`` was going on between its ``first`` and ``last``."""
-    begun = np.searchsorted(np.sort(stays.begin_order), asked["last"], side="left")
-    over = np.searchsorted(np.sort(stays.until_order), asked["first"], side="right")
-    return begun > over
+def _by_kind(table):
+    """The table's rows as named tuples, by their kind."""
+    kinds = defaultdict(list)
+    for row in rows(table):
+        kinds[row.kind].append(row)
+    return kinds
+
+
+def _attempt(row):
+    """One attempt of one task: Celery runs the same id again when it retries a task or delivers it anew."""
+    return row.lane, row.task, row.pid
+
+
+def _meeting(stays, rows, moment):
+    """Those of ``rows`` at whose ``moment``, from its first to its last order, one of ``stays`` was going on."""
+    begun, over = sorted(stay.begin_order for stay in stays), sorted(stay.until_order for stay in stays)
+    for row in rows:
+        first, last = moment(row)
+        if bisect_left(begun, last) > bisect_right(over, first):
+            yield row

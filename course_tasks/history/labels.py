@@ -44,20 +44,25 @@ class Labels:
         positive), and "left", "right" or "center". The text is centred vertically on it. ``cover`` puts paper
         behind it, where it interrupts a line.
         """
-        width, height = extent(text, size, weight)
-        for x, y, dx, dy, align in places:
-            box = self._box(x, y, dx, dy, align, width, height)
+        for place in places:
+            box = self._box(place, *extent(text, size, weight))
             if self._free(box):
                 self.taken = np.vstack([self.taken, box])
-                return self.ax.annotate(
-                    text, (x, y), (dx, dy), textcoords="offset points", ha=align, va="center_baseline", color=color,
-                    fontproperties=theme.font(size, weight), parse_math=False, zorder=6, annotation_clip=False,
-                    bbox={"facecolor": theme.PAPER, "edgecolor": "none", "pad": 2.5} if cover else None,
-                )
+                return self.write(text, place, size, weight, color, cover)
         return None
 
-    def _box(self, x, y, dx, dy, align, width, height):
-        """The pixels that a label covers, as ``x0, y0, x1, y1``."""
+    def write(self, text, place, size=theme.LABEL_SIZE, weight="normal", color=theme.MUTED, cover=False):
+        """Write ``text`` at ``place``, whatever is there, and return the artist."""
+        x, y, dx, dy, align = place
+        return self.ax.annotate(
+            text, (x, y), (dx, dy), textcoords="offset points", ha=align, va="center_baseline", color=color,
+            fontproperties=theme.font(size, weight), parse_math=False, zorder=6, annotation_clip=False,
+            bbox={"facecolor": theme.PAPER, "edgecolor": "none", "pad": 2.5} if cover else None,
+        )
+
+    def _box(self, place, width, height):
+        """The pixels that a label of this size covers there, as ``x0, y0, x1, y1``."""
+        x, y, dx, dy, align = place
         across, up = self.ax.transData.transform((x, y)) + np.array([dx, dy]) * self.scale
         across -= {"left": 0, "center": width / 2, "right": width}[align] * self.scale
         air = AIR * self.scale

@@ -16,14 +16,16 @@ class Starvation:
     after: str | None = None
 
 
-def starvation(events, intervals):
-    """Return the longest :class:`Starvation` in ``events`` and ``intervals``.
+def starvation(happened, lasted, end):
+    """Return the longest :class:`Starvation` in a run that ended after ``end`` seconds.
+
+    ``happened`` has the events by kind, ``lasted`` the intervals by kind, as :class:`Findings` has them.
 
     Somebody wants to enter while a task waits; and where tasks don't wait but go away, from the first one that found
     the lock taken to the last. Whenever the lock is granted or given back, such a time is over: there was progress.
     """
     longest, since, last, inside, waiting, after = Starvation(), None, None, 0, 0, None
-    for _, _, what, t, closed_by, lane in _marks(events, intervals):
+    for _, _, what, t, closed_by, lane in _marks(happened, lasted, end):
         if what == "skipped" and not inside:
             since, last = t if since is None else since, t
         elif what == "waits":
@@ -40,16 +42,13 @@ def starvation(events, intervals):
     return longest
 
 
-def _marks(events, intervals):
+def _marks(happened, lasted, end):
     """What matters here, in the stream's order: ``(order, rank, what, t, closed_by, lane)``."""
-    marks = [
-        (event.Index, 0, "skipped" if event.kind == "skipped" else "progress", event.t, None, event.lane)
-        for event in events[events.kind.isin(("acquired", "released", "skipped"))].itertuples()
-    ]
-    if len(events):
-        marks.append((events.index[-1] + 1, 0, "progress", events.t.iloc[-1], None, None))
+    marks = [(float("inf"), 0, "progress", end, None, None)]
+    for kind, what in (("acquired", "progress"), ("released", "progress"), ("skipped", "skipped")):
+        marks += [(event.Index, 0, what, event.t, None, event.lane) for event in happened[kind]]
     for kind, opening, closing in (("inside", "enters", "leaves"), ("waiting", "waits", "stops waiting")):
-        for row in intervals[intervals.kind == kind].itertuples():
+        for row in lasted[kind]:
             marks.append((row.begin_order, 1, opening, row.begin, None, row.lane))
             marks.append((row.until_order, 1, closing, row.until, row.closed_by, row.lane))
     return sorted(marks, key=lambda mark: mark[:2])

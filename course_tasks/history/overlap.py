@@ -41,11 +41,11 @@ class Overlap:
     most: int = 0
 
 
-def overlap(intervals):
-    """Return the :class:`Overlap` of the stays inside the critical section among ``intervals``."""
+def overlap(stays):
+    """Return the :class:`Overlap` of ``stays``, the intervals of kind "inside" as named tuples."""
     found, inside = Overlap(), {}  # inside: begin_order -> [stay, since when it was not alone, or None]
-    stays = intervals[intervals.kind == "inside"].itertuples()
-    marks = sorted(mark for stay in stays for mark in ((stay.begin_order, 1, stay), (stay.until_order, 0, stay)))
+    marks = [mark for stay in stays for mark in ((stay.begin_order, 1, stay), (stay.until_order, 0, stay))]
+    marks.sort(key=lambda mark: mark[:2])
     for _, entering, stay in marks:
         if entering:
             if inside:

@@ -16,6 +16,8 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
+from course_tasks.history.reading import rows
+
 OPENS = {
     "started": "running",
     "waiting": "waiting",
@@ -76,23 +78,23 @@ def intervals(events):
     ``pid``         the process
     =============== =====================================================================================================
     """
-    rows, opened = [], defaultdict(dict)  # opened: lane -> _key -> row
-    for event in events.itertuples():
+    found, opened = [], defaultdict(dict)  # opened: lane -> _key -> row
+    for event in rows(events):
         mine, what = opened[event.lane], _what(event)
         for kind in CLOSES.get(what, ()):
             _close(mine, _key(kind, event), event)
         if kind := OPENS.get(what):
             before = mine.get(_key(kind, event))
             if before is None or before["free_at"] < event.t:
-                rows.append(_begin(kind, event))
-                mine[_key(kind, event)] = rows[-1]
+                found.append(_begin(kind, event))
+                mine[_key(kind, event)] = found[-1]
         elif what == "renewed" and (held := mine.get(_key("holding", event))):
             held["free_at"] = event.t + event.lease
         elif what == "kill ended":
             opened[event.lane] = _killed(mine, event)
-    _close_the_rest(rows, events)
+    _close_the_rest(found, events)
     return pd.DataFrame(
-        {name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in COLUMNS.items()}
+        {name: pd.Series([row[name] for row in found], dtype=dtype) for name, dtype in COLUMNS.items()}
     )
 
 
@@ -138,15 +140,15 @@ def _killed(mine, event):
     return {key: row for key, row in mine.items() if row["survives"]}
 
 
-def _close_the_rest(rows, events):
-    """Give an ``until`` to the rows that no event closed: their lease's end, or the run's."""
-    if not rows:
+def _close_the_rest(found, events):
+    """Give an ``until`` to the intervals that no event closed: their lease's end, or the run's."""
+    if not found:
         return
     latest = np.maximum.accumulate(events.t.to_numpy())
     ended = events.t[events.kind == "ended"]
     horizon = ended.iloc[-1] if len(ended) else latest[-1]
     after = events.index[-1] + 1
-    for row in rows:
+    for row in found:
         if "until" in row:
             continue
         if row["free_at"] <= horizon:

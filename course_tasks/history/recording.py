@@ -31,7 +31,7 @@ import os
 import time
 
 KINDS = {
-    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), every, takes, seconds, mails",
+    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), takes, seconds, and if any: every, mails",
     "sent": "the producer (beat or the invoker) published a task",
     "received": "a worker took the task from the queue",
     "started": "a worker's process began to run the task",

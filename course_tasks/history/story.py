@@ -1,5 +1,7 @@
 """The findings in sentences: the title of the picture, and the line of text beneath it that says the same."""
 
+from collections import Counter
+
 from course_tasks.history.wording import FEW, capital, count, listing, mails, numeral, seconds, times
 
 NOTICEABLE = 1.0
@@ -10,13 +12,13 @@ def finding(findings):
     """Return the finding of ``findings`` (:class:`Findings`) as one short sentence without a full stop."""
     if not findings.runs and not findings.skipped and not findings.waited:
         return "Nothing ran"
-    if not findings.has_section:
-        return _who_ran_what(findings)
     if findings.most_inside > 1:
         together = f"{capital(numeral(findings.most_inside))} inside together"
         return f"{together}: {_again(findings)}" if findings.duplicates else f"{together} for {seconds(findings.overlap)}"
     if findings.duplicates:
-        return f"One at a time, and yet {_again(findings)}"
+        return f"One at a time, and yet {_again(findings)}" if findings.has_section else capital(_again(findings))
+    if not findings.has_section:
+        return _who_ran_what(findings)
     if not findings.contended:
         return "Nothing contended, so nothing was shown"
     if findings.starved >= NOTICEABLE:
@@ -33,10 +35,10 @@ def summary(findings):
 
 def _who_ran_what(findings):
     """"20 tasks ran on 3 workers: 8, 7 and 5"."""
-    by_lane = findings.worked.lane.value_counts()
-    shares = [int(by_lane[lane]) for lane in findings.lanes if lane in by_lane]
-    tasks = count(findings.worked.task.nunique(), "task")
-    ran = f"{tasks} ran" if findings.runs == findings.worked.task.nunique() else f"{tasks}, {count(findings.runs, 'run')}"
+    by_lane = Counter(row.lane for row in findings.worked)
+    shares = [by_lane[lane] for lane in findings.lanes if by_lane[lane]]
+    tasks = len({row.task for row in findings.worked})
+    ran = count(tasks, "task") + (" ran" if findings.runs == tasks else f", {count(findings.runs, 'run')}")
     said = f"{ran} on {count(len(shares), 'worker')}" + (f": {listing(shares)}" if len(shares) > 1 else "")
     return "; ".join([said, *_trouble(findings)])
 
@@ -68,13 +70,9 @@ def _faults(findings):
     """Who was paused from when to when, who was killed when."""
     faults = [
         f"{row.lane} was paused from {row.begin:.1f} s to {row.until:.1f} s"
-        for row in findings.intervals[findings.intervals.kind == "paused"].itertuples()
+        for row in findings.lasted["paused"]
     ]
-    faults += [
-        f"{event.lane} was killed at {event.t:.1f} s"
-        for event in findings.events[findings.events.kind == "fault began"].itertuples()
-        if event.detail["fault"] == "kill"
-    ]
+    faults += [f"{event.lane} was killed at {event.t:.1f} s" for event in findings.kills]
     return faults if len(faults) <= FEW else [*faults[:FEW], f"there were {len(faults) - FEW} more faults"]
 
 
@@ -107,17 +105,17 @@ def _wanting(findings):
 
 def _open(findings):
     """Who was still at it when the run ended."""
-    lanes = findings.worked.lane[findings.worked.closed_by == "run ended"]
+    lanes = {row.lane for row in findings.worked if row.closed_by == "run ended"}
     where = "inside" if findings.has_section else "running"
-    still = [lane for lane in findings.lanes if lane in set(lanes)]
+    still = [lane for lane in findings.lanes if lane in lanes]
     return [f"{listing(still, FEW)} {'was' if len(still) == 1 else 'were'} still {where} at the end"] if still else []
 
 
 def _mails(findings):
     """Which mails were delivered how often: "mail 1 was delivered twice, mails 2 and 3 once"."""
     by_number = {}
-    for mail, number in findings.deliveries.items():
-        by_number.setdefault(number, []).append(mail)
+    for mail, events in findings.deliveries.items():
+        by_number.setdefault(len(events), []).append(mail)
     if findings.unsent:
         by_number[0] = findings.unsent
     parts = []

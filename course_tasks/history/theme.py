@@ -54,9 +54,6 @@ LEFT, RIGHT = 66, 12
 MARGIN = 15
 """From the picture's edge to the title and to the line of text."""
 
-RASTER = 2000
-"""From so many marks of a kind on, an SVG holds an image of them instead of every one."""
-
 
 @cache
 def font(size, weight="normal"):

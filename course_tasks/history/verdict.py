@@ -136,20 +136,20 @@ def _overlaps(found):
 
 def _duplicates(found):
     """A witness for each of the first mails that were delivered a second time."""
-    delivered = found.events[found.events.kind == "delivered"]
-    again = delivered[delivered.duplicated("mail") & delivered.mail.notna()].drop_duplicates("mail")
-    for second in again[:WITNESSES].itertuples():
-        first = delivered[delivered.mail == second.mail].iloc[0]
+    completed = sorted((found.deliveries[mail][1].Index, mail) for mail in found.duplicates)[:WITNESSES]
+    for order, mail in completed:
+        first, second = found.deliveries[mail][:2]
         # A task leaves right after its delivery, so the first two to leave are those who sent it.
-        senders = found.inside[found.inside.mail == second.mail].sort_values("until_order")[:2]
+        stays = [stay for stay in found.lasted["inside"] if stay.mail is not pd.NA and stay.mail == mail]
+        senders = sorted(stays, key=lambda stay: stay.until_order)[:2]
         yield Witness(
             kind="duplicate",
-            lanes=tuple(dict.fromkeys(senders.lane)),
-            tasks=tuple(senders.task),
-            mails=(second.mail,),
+            lanes=tuple(dict.fromkeys(stay.lane for stay in senders)),
+            tasks=tuple(stay.task for stay in senders),
+            mails=(mail,),
             begin=first.t,
             seconds=second.t - first.t,
-            order=second.Index,
+            order=order,
         )
 
 

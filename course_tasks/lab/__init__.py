@@ -9,9 +9,10 @@ _PUBLIC = {
     "Lab": "lab",
     "LabError": "errors",
     "Run": "run",
+    "compare": "run",
     "kill": "faults",
     "pause": "faults",
-    "preflight": "preflight",
+    "preflight": "checks",
 }
 
 __all__ = list(_PUBLIC)

@@ -9,6 +9,7 @@ from collections import Counter
 from course_tasks import history
 from course_tasks.history.recording import Recorder
 from course_tasks.lab import faults as faulty
+from course_tasks.lab.arguments import count
 from course_tasks.lab.live import Live
 from course_tasks.lab.packing import pack
 from course_tasks.lab.run import Run, read_inbox
@@ -35,13 +36,13 @@ class Conductor:
             raise ValueError(f'if_locked is "skip" or "wait", not {plan.if_locked!r}')
         faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)
         faulty.check(faults, lab.workers)
-        if mails is not None and not (isinstance(mails, int) and mails >= 0):
-            raise ValueError(f"mails is a number of mails, 0 or more, not {mails!r}")
+        if mails is not None:
+            count("mails", mails, 0)
         self.lab, self.plan, self.seconds = lab, plan, seconds
         self.packed = pack(lock) if lock is not None else None
         if mails is None and plan.task == MAIL:
             mails = math.ceil(seconds / plan.every)
-        self.mails = mails
+        self.mails = mails if plan.task == MAIL else None
         self.record = Recorder(lab.client("history"), plan.run, "lab")
         self.faults = faulty.Faults(faults, lab.send_signal, lambda worker: lab.end([worker]), self.record)
         self.published, self.received = Counter(), Counter()  # task id -> how often; a retry publishes it again
@@ -57,8 +58,6 @@ class Conductor:
 
     def with_invoker(self, times):
         """The run of ``Lab.invoke``: the invoker sends ``times`` tasks, and all of them come to an end."""
-        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ValueError(f"times is a number of tasks, 1 or more, not {times!r}")
         command = ["python", "-m", "course_tasks.invoker", self.plan.task, "--times", str(times)]
         return self._conduct("invoker", command, lambda: len(self.ended) >= times)
 
@@ -93,7 +92,8 @@ class Conductor:
         self.plan.write(lab.place)
         lanes = [producer, *lab.workers, *(["inbox"] if self.plan.task == MAIL else [])]
         plan = {"every": self.plan.every, "takes": self.plan.takes, "seconds": self.seconds, "mails": self.mails}
-        self.began = self.record("began", detail={"lanes": lanes, **plan})
+        said = {name: value for name, value in plan.items() if value is not None}
+        self.began = self.record("began", detail={"lanes": lanes, **said})
         lab.start(producer, command)
 
     def _watch(self, done, live):

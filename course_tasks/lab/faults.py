@@ -9,6 +9,7 @@ import signal
 import time
 
 from course_tasks.history.recording import KINDS
+from course_tasks.lab.arguments import duration
 
 HOLDER = "holder"
 
@@ -28,12 +29,14 @@ class Fault:
     after: float | None
 
     def __post_init__(self):
+        if not isinstance(self.who, str):
+            raise TypeError(f'who is a worker\'s name or "{HOLDER}", not {self.who!r}')
         if (self.when is None) == (self.after is None):
             raise ValueError('say either when= (an event such as "entered") or after= (seconds into the run)')
         if self.when is not None and self.when not in KINDS:
             raise ValueError(f"when={self.when!r} is no event of the history; these are: {', '.join(KINDS)}")
-        if self.after is not None and not self.after >= 0:
-            raise ValueError(f"after={self.after!r} must be a number of seconds, 0 or more")
+        if self.after is not None:
+            duration("after", self.after, or_zero=True)
 
     def __str__(self):
         moment = f"when={self.when!r}" if self.when else f"after={self.after:g}"
@@ -54,9 +57,7 @@ def kill(who=HOLDER, *, when=None, after=None):
 
 def pause(seconds, who=HOLDER, *, when=None, after=None):
     """Stop a worker, its pool process included, for ``seconds`` (SIGSTOP, then SIGCONT). The rest is as for :func:`kill`."""
-    if not seconds > 0:
-        raise ValueError(f"a pause lasts some seconds: {seconds!r} is not more than 0")
-    return Fault("pause", who, seconds, when, after)
+    return Fault("pause", who, duration("seconds", seconds), when, after)
 
 
 def check(faults, workers):

@@ -12,6 +12,7 @@ from kombu import Connection
 from course_tasks import place
 from course_tasks.experiment import Experiment
 from course_tasks.lab import directory, servers
+from course_tasks.lab.arguments import count, duration
 from course_tasks.lab.conduct import Conductor
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.line import Line
@@ -46,10 +47,7 @@ class Lab:
     def __init__(self, workers=3, *, live=True):
         global _open_lab
         called = time.monotonic()
-        if isinstance(workers, bool) or not isinstance(workers, int):
-            raise TypeError(f"workers is a number of workers, not {workers!r}")
-        if not 1 <= workers <= MOST_WORKERS:
-            raise ValueError(f"a lab has 1 to {MOST_WORKERS} workers, not {workers}")
+        count("workers", workers, 1, MOST_WORKERS)
         servers.binary()  # before anything is closed or made
         if _open_lab is not None:
             _open_lab.close()
@@ -126,10 +124,10 @@ class Lab:
         missing = dict(answers)
         deadline = time.monotonic() + START_UP
         while missing:
+            status = self._line.call("status")  # first: with a warden that is gone, redis-py would knock for seconds
             for name in [name for name, answers_now in missing.items() if answers_now()]:
                 del missing[name]
                 self._ready.setdefault(name, time.monotonic() - since)  # a worker that came back keeps its first
-            status = self._line.call("status")
             for name in missing:
                 if status.get(name) is not None:
                     raise self._start_error(name, f"ended with status {status[name]}")
@@ -191,7 +189,8 @@ class Lab:
     @property
     def processes(self):
         """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
-        return Processes([(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in self._ready])
+        names = [name for name in self._commands if name in self._ready]
+        return Processes([(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in names])
 
     @property
     def warden_pid(self):
@@ -275,12 +274,12 @@ class Lab:
         plan = Experiment(
             run=self._runs + 1,
             task=task,
-            every=positive("every", every),
-            takes=positive("takes", takes, or_zero=True),
+            every=duration("every", every),
+            takes=duration("takes", takes, or_zero=True),
             if_locked=if_locked,
             lock=lock is not None,
         )
-        conductor = Conductor(self, plan, positive("seconds", seconds), lock, faults, mails)
+        conductor = Conductor(self, plan, duration("seconds", seconds), lock, faults, mails)
         self._runs += 1
         return conductor.with_beat()
 
@@ -290,8 +289,9 @@ class Lab:
         ``takes``: seconds that the work of one task lasts. ``seconds``: when to give up waiting; what still runs then is
         ended. ``faults``: as for :meth:`run`. Raises TypeError or ValueError for a bad argument.
         """
-        plan = Experiment(run=self._runs + 1, task=task, takes=positive("takes", takes, or_zero=True))
-        conductor = Conductor(self, plan, positive("seconds", seconds), None, faults, None)
+        count("times", times, 1)
+        plan = Experiment(run=self._runs + 1, task=task, takes=duration("takes", takes, or_zero=True))
+        conductor = Conductor(self, plan, duration("seconds", seconds), None, faults, mails=times)
         self._runs += 1
         return conductor.with_invoker(times)
 
@@ -300,17 +300,6 @@ def worker_command(name):
     """The command line of the worker called ``name``; the three options spare it a second of greeting its neighbours."""
     spared = ("--without-mingle", "--without-gossip", "--without-heartbeat")
     return ["celery", "-A", "course_tasks", "worker", "--loglevel=info", "-n", f"{name}@localhost", *spared]
-
-
-def positive(name, value, or_zero=False):
-    """``value`` as a float; ValueError or TypeError that names the argument where it is no such number of seconds."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
-    if not (0 < number < float("inf") or (or_zero and number == 0)):
-        raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
-    return number
 
 
 @atexit.register

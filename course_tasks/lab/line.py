@@ -105,5 +105,6 @@ def environment(where):
     """The environment of a lab's processes: this one's, less what would lead them to servers that are not the lab's."""
     environ = {name: value for name, value in os.environ.items() if name not in place.foreign_settings(os.environ)}
     environ[place.VARIABLE] = str(where.path)
+    environ["TMPDIR"] = str(where.path)  # a worker that is killed leaves its temporary files (billiard's pymp-…)
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE), environ.get("PYTHONPATH")]))
     return environ

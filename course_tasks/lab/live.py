@@ -63,6 +63,6 @@ class Live:
     def _redraw(self):
         from IPython.display import Image
 
-        from course_tasks.history import frame, live_png
+        from course_tasks.history import frame, picture
 
-        self._picture.update(Image(live_png(frame(self._events))))
+        self._picture.update(Image(picture(frame(self._events)).png()))

@@ -46,11 +46,16 @@ class Run:
         return history.picture(self.events, title=title)
 
     def __repr__(self):
-        return "\n".join([history.card(self.verdict).text, *(f"Note: {note}" for note in self.notes)])
+        return "\n".join([repr(history.card(self.verdict)), *(f"Note: {note}" for note in self.notes)])
 
     def _repr_html_(self):
         notes = "".join(f'<p style="margin:0.4em 0">Note: {html.escape(note)}</p>' for note in self.notes)
-        return history.card(self.verdict).html + notes
+        return history.card(self.verdict)._repr_html_() + notes
+
+
+def compare(runs):
+    """One Picture of several runs, one above the other on one time axis; ``runs`` is a dict of name -> :class:`Run`."""
+    return history.compare({name: run.events for name, run in runs.items()})
 
 
 def read_inbox(maildir, events):

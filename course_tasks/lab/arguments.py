@@ -1,0 +1,23 @@
+"""Checking what was typed: each function returns the value, or raises an error that names the argument."""
+
+
+def duration(name, value, or_zero=False):
+    """``value`` as a float; ValueError or TypeError where it is no number of seconds above 0 (or 0, with ``or_zero``)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
+    except OverflowError:
+        number = float("inf")
+    if not (0 < number < float("inf") or (or_zero and number == 0)):
+        raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
+    return number
+
+
+def count(name, value, least, most=float("inf")):
+    """``value`` if it is an int from ``least`` to ``most``; else ValueError or TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} {'or more' if most == float('inf') else f'to {most}'}, not {value!r}")
+    return value

@@ -1,0 +1,61 @@
+"""Make the pictures in img/, from real runs: `make figures`.
+
+Run again, the pictures differ as two runs differ: by milliseconds, and in which worker took which task.
+"""
+
+import inspect
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from course_tasks import Lab, compare, tasks
+from course_tasks.history import theme
+
+IMG = Path(__file__).resolve().parent.parent / "img"
+FIRST, LAST = "outbox.oldest_unsent()", "outbox.mark_sent("  # where the lines begin and end that must be alone
+
+
+def redis_lock(client, name):
+    """redis-py's own lock, with a lease of ten seconds."""
+    return client.lock(name, timeout=10)
+
+
+def save(picture, name):
+    for suffix in (".svg", ".png"):
+        picture.save(IMG / f"{name}{suffix}")
+
+
+def code():
+    """The source of the task, with the lines that must be alone on a band."""
+    lines = inspect.getsource(tasks.send_mail_from_queue.run).rstrip().splitlines()
+    first = next(number for number, line in enumerate(lines) if FIRST in line)
+    last = next(number for number, line in enumerate(lines) if LAST in line)
+    figure = Figure(figsize=(9.5, 0.23 * len(lines) + 0.4))
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 100), ylim=(len(lines) + 0.9, -0.9))
+    ax.set_axis_off()
+    ax.add_patch(Rectangle((0, first - 0.5), 100, last - first + 1, color=theme.INSIDE, alpha=0.14, linewidth=0))
+    ax.add_patch(Rectangle((0, first - 0.5), 0.6, last - first + 1, color=theme.INSIDE, linewidth=0))
+    ax.text(98.5, first - 0.55, "from reading to marking: alone", color=theme.INSIDE, ha="right", va="bottom", fontsize=10)
+    for number, line in enumerate(lines):
+        ax.text(2, number, line, family="DejaVu Sans Mono", fontsize=9.5, va="center", color=theme.INK, parse_math=False)
+    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "code"}):
+        figure.savefig(IMG / "code.svg", metadata={"Title": "The task send_mail_from_queue", "Date": None})
+        figure.savefig(IMG / "code.png", dpi=192)
+
+
+def main():
+    IMG.mkdir(exist_ok=True)
+    with Lab(workers=3, live=False) as lab:
+        save(lab.run(every=3, takes=0.5, seconds=12).timeline(), "schedule")
+        save(lab.run(every=1, takes=2.5, seconds=8).timeline(), "mail")
+        before, after = (lab.run(lock, every=1, takes=1.6, seconds=8) for lock in (None, redis_lock))
+        save(compare({"Without a lock": before, "With a lock": after}), "before_after")
+    code()
+
+
+if __name__ == "__main__":
+    main()
