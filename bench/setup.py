@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
 PIP = [
     [sys.executable, "-m", "venv", ".venv"],
-    [".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements/lock.txt"],
-    [".venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", "."],
+    [".venv/bin/python", "-m", "pip", "install", "-qq", "--require-hashes", "-r", "requirements/lock.txt"],
+    [".venv/bin/python", "-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation", "-e", "."],
 ]
 MAKE = [["make", "setup", f"PYTHON={sys.executable}"]]
 

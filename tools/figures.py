@@ -39,9 +39,13 @@ def code():
     ax.set_axis_off()
     ax.add_patch(Rectangle((0, first - 0.5), 100, last - first + 1, color=theme.INSIDE, alpha=0.14, linewidth=0))
     ax.add_patch(Rectangle((0, first - 0.5), 0.6, last - first + 1, color=theme.INSIDE, linewidth=0))
-    ax.text(98.5, first - 0.55, "from reading to marking: alone", color=theme.INSIDE, ha="right", va="bottom", fontsize=10)
+    ax.text(
+        98.5, first - 0.55, "from reading to marking: alone", color=theme.INSIDE, ha="right", va="bottom", fontsize=10
+    )
     for number, line in enumerate(lines):
-        ax.text(2, number, line, family="DejaVu Sans Mono", fontsize=9.5, va="center", color=theme.INK, parse_math=False)
+        ax.text(
+            2, number, line, family="DejaVu Sans Mono", fontsize=9.5, va="center", color=theme.INK, parse_math=False
+        )
     with rc_context({"svg.fonttype": "path", "svg.hashsalt": "code"}):
         figure.savefig(IMG / "code.svg", metadata={"Title": "The task send_mail_from_queue", "Date": None})
         figure.savefig(IMG / "code.png", dpi=192)
@@ -50,7 +54,8 @@ def code():
 def main():
     IMG.mkdir(exist_ok=True)
     with Lab(workers=3, live=False) as lab:
-        save(lab.run(every=3, takes=0.5, seconds=12).timeline(), "schedule")
+        short = lab.run(every=3, takes=0.5, seconds=12)
+        save(short.timeline(title="A tick every 3 s, and each task is done before the next"), "schedule")
         save(lab.run(every=1, takes=2.5, seconds=8).timeline(), "mail")
         before, after = (lab.run(lock, every=1, takes=1.6, seconds=8) for lock in (None, redis_lock))
         save(compare({"Without a lock": before, "With a lock": after}), "before_after")

@@ -25,7 +25,7 @@ def command(*options):
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
         "--ip=127.0.0.1",  # this machine only, whatever the learner's own settings say
-        "--log-level=WARN",  # so that the address stands alone
+        "--Application.log_level=ERROR",  # so that the address stands alone
     ]
     if os.geteuid() == 0:
         ours.append("--allow-root")  # in a container, being root is normal

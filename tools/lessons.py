@@ -3,15 +3,19 @@
 `make lessons` runs this; the tests run the notebooks the same way.
 """
 
+import base64
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import zmq
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "build" / "lessons"
@@ -26,22 +30,38 @@ def client(path):
     """What executes a lesson, with a kernel that starts where JupyterLab would start it."""
     notebook = nbformat.read(path, as_version=4)
     there = {"metadata": {"path": str(ROOT / "notebooks")}}
-    return NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=there)
+    # As in jupyter/jupyter_server_config.py: without it, every kernel prints a warning.
+    config = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
+    return NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=there, config=config)
+
+
+def page(notebook, name):
+    """A lesson as one HTML file that needs nothing else: pictures inside, links to lessons lead to their pages."""
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": name}})
+    # Scripts for formulas and widgets, from the network: no lesson needs them.
+    html = re.sub(r'<script src="http[^"]*">\s*</script>', "", html)
+    html = re.sub(r'(?<=src=")\.\./(img/[\w.-]+)', inside, html)
+    return re.sub(r'href="([\w./-]+)\.ipynb', r'href="\1.html', html)
+
+
+def inside(link):
+    """A picture of the checkout as an address that carries the picture itself."""
+    path = ROOT / link[1]
+    kind = {".svg": "svg+xml"}.get(path.suffix, path.suffix[1:])
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def run(path):
-    """Execute one lesson; the seconds it took, and the error of the cell that failed, if one did."""
+    """Execute one lesson; the seconds it took, and what made it stop, if anything did."""
     lesson, begin, error = client(path), time.monotonic(), None
     try:
         lesson.execute()
-    except CellExecutionError as failure:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
         error = failure
     seconds = time.monotonic() - begin
-    # The learner's own name for the page; with an error, the page shows how far the lesson came.
-    html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(
-        lesson.nb, resources={"metadata": {"name": path.stem}}
-    )
-    (OUT / f"{path.stem}.html").write_text(html, encoding="utf-8")
+    # After an error too: the page shows how far the lesson came.
+    (OUT / f"{path.stem}.html").write_text(page(lesson.nb, path.stem), encoding="utf-8")
     return seconds, error
 
 

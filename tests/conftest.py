@@ -1,0 +1,59 @@
+"""What every test shares: where the checkout is, how thorough a run is, and the hunt for anything left behind."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest_plugins = ["labs"]
+ROOT = Path(__file__).resolve().parent.parent
+# COURSE_TESTS=all, as .ci/run sets it: what is a matter of luck is tried 20 times, and every notebook runs twice in one kernel.
+THOROUGH = os.environ.get("COURSE_TESTS") == "all"
+REPEATS = 20 if THOROUGH else 1
+
+
+@pytest.fixture
+def private_tmp(monkeypatch):
+    """A temporary directory that is the test's own TMPDIR, so that whatever is left in it was left by the test.
+
+    pytest's tmp_path is too long for this: a Unix socket's path has room for about 100 bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix="course-") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        yield Path(directory)
+        monkeypatch.undo()
+
+
+def processes_mentioning(directory):
+    """Processes that a test started, told by its temporary directory in their command line or environment."""
+    needle = str(directory)
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if any(needle in text for text in (*process.cmdline(), *process.environ().values())):
+                found.append(process)
+        except psutil.Error:
+            continue  # it has just ended, or it is another user's
+    return found
+
+
+def assert_nothing_left(directory, within=3.0):
+    """Nothing that ran with `directory` as its TMPDIR may outlive it: no process, socket, directory, pid or schedule file."""
+    deadline = time.monotonic() + within
+    while True:
+        processes, files = processes_mentioning(directory), sorted(Path(directory).rglob("*"))
+        if not processes and not files:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    told = [f"process {p.pid}: {' '.join(p.cmdline())}" for p in processes if p.is_running()]
+    pytest.fail("\n".join([f"left behind after {within} s:", *told, *map(str, files)]), pytrace=False)
