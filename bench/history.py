@@ -1,7 +1,8 @@
 """The history's own figures: reading, intervals, verdict and picture, each apart, for longer and longer histories.
 
-The events are those of ten workers that run tasks under a lock with a lease, and of as many that find it taken, told with
-the same fields and task ids as long as Celery's. They are read from a real server; the picture is drawn and made into SVG.
+The events are those of ten workers that run tasks under a lock with a lease, and of as many that find it taken, told
+with the same fields as real ones and task ids as long as Celery's. They are read from a real server; the picture is
+drawn and made into SVG.
 """
 
 import gc

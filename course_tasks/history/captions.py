@@ -1,4 +1,4 @@
-"""What the timeline says in words, directly beside what it shows: the first of each kind, and more where there is room."""
+"""What the timeline says in words, beside what it shows: the first of each kind, and more where there is room."""
 
 from itertools import islice
 
@@ -17,6 +17,9 @@ MARKS = ("sent", "skipped", "retried", "failed", "delivered")
 NARROW = 30
 """Points below which no word fits into a bar, so that thousands of bars need no measuring."""
 
+CLEAR = 16
+"""Points from a lane's line to a label above or below its bars."""
+
 
 def caption(scene, labels):
     """Write the labels of ``scene`` (a timeline.Scene) with ``labels`` (Labels), the most important first."""
@@ -29,7 +32,9 @@ def _block(scene, labels):
     """No label may cover a bar, a lock's line or a mark."""
     y, bar = scene.y, theme.BAR
     runs = [(row, row.begin, row.until) for row in scene.lasted["running"]]
-    labels.block([(begin, end, y[row.lane] - bar, y[row.lane] + bar) for row, begin, end in scene.solid + scene.together + runs])
+    labels.block(
+        [(begin, end, y[row.lane] - bar, y[row.lane] + bar) for row, begin, end in scene.solid + scene.together + runs]
+    )
     held = [(row, y[row.lane] + theme.HELD) for row in scene.lasted["holding"]]
     waiting = [(row, y[row.lane]) for row in scene.lasted["waiting"]]
     labels.block([(row.begin, row.until, at, at) for row, at in held + waiting], points=1)
@@ -78,8 +83,12 @@ def _paused(scene, labels):
     for row in scene.lasted["paused"][:MANY]:
         y = scene.y[row.lane]
         above, below = y - theme.BAND_HALF, y + theme.BAND_HALF
-        places = [(row.begin, above, 3, 6, "left"), (row.until, above, -3, 6, "right"),
-                  (row.begin, below, 3, -6, "left"), (row.until, y, 4, 0, "left")]
+        places = [
+            (row.begin, above, 3, 6, "left"),
+            (row.until, above, -3, 6, "right"),
+            (row.begin, below, 3, -6, "left"),
+            (row.until, y, 4, 0, "left"),
+        ]
         labels.place(f"{row.lane} paused (SIGSTOP)", places)
 
 
@@ -122,9 +131,10 @@ def _tried(scene, labels):
 
 def _waiting(scene, labels):
     """What the dots on a lane mean."""
-    for row in sorted(scene.lasted["waiting"], key=lambda row: row.begin - row.until)[:MANY]:
+    room = NARROW * 2 * scene.hair * labels.scale
+    for row in islice((row for row in scene.lasted["waiting"] if row.until - row.begin > room), MANY):
         y = scene.y[row.lane]
-        if labels.place("waiting", [(row.begin, y, 2, 8, "left"), (row.begin, y, 2, -8, "left")]):
+        if labels.place("waiting", [(row.begin, y, 2, CLEAR, "left"), (row.begin, y, 2, -CLEAR, "left")]):
             return
 
 
@@ -139,15 +149,31 @@ def _inside(scene, labels):
         mail = "" if row.mail is pd.NA else f"mail {row.mail}"
         texts = [f"inside, {mail}", "inside", mail] if first and mail else [mail or "inside"]
         first = not _within(scene, labels, row, begin, length, texts, theme.ON_BAR) and first
+    if first:
+        _after_any(scene, labels, [row for row, _, _ in scene.solid], lambda row: "inside")
 
 
 def _running(scene, labels):
     """The name of a task that has no critical section, on the first bar of each lane with room for it."""
     named = set()
     for row in () if scene.findings.has_section else scene.lasted["running"]:
-        name = (row.name or "").rpartition(".")[2]
-        if row.lane not in named and _within(scene, labels, row, row.begin, row.until - row.begin, [name], theme.INK):
+        length = row.until - row.begin
+        if row.lane not in named and _within(scene, labels, row, row.begin, length, [_short(row)], theme.INK):
             named.add(row.lane)
+    if not named and not scene.findings.has_section:
+        _after_any(scene, labels, scene.lasted["running"], _short)
+
+
+def _short(row):
+    """The task's name without its module: "add" for "tasks.add"."""
+    return (row.name or "").rpartition(".")[2]
+
+
+def _after_any(scene, labels, rows, text):
+    """Write ``text(row)`` after the first bar with room beside it, where none has room within."""
+    for row in rows[:MANY]:
+        if labels.place(text(row), [(row.until, scene.y[row.lane], 4, 0, "left")], cover=True):
+            return
 
 
 def _within(scene, labels, row, begin, length, texts, color):
@@ -164,5 +190,9 @@ def _beside(scene, labels, event, text, **style):
     """Write ``text`` beside the mark of an event: right of it on its lane's line, else left, above or below."""
     y, gap = scene.y[event.lane], theme.MARKER / 2 + 4
     on_the_line = [(event.t, y, gap, 0, "left"), (event.t, y, -gap, 0, "right")]
-    off_the_line = [(event.t, y, 0, 11, "center"), (event.t, y, 0, -11, "center"), (event.t, y, 0, 11, "left")]
+    off_the_line = [
+        (event.t, y, dx, dy, align)
+        for dy in (11, -11, CLEAR, -CLEAR)
+        for dx, align in ((0, "center"), (-4, "left"), (4, "right"))
+    ]
     return labels.place(text, on_the_line, cover=True, **style) or labels.place(text, off_the_line, **style)

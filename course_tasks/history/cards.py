@@ -44,32 +44,37 @@ def facts(verdict):
         if getattr(verdict, name):
             lines.append((name, f"{getattr(verdict, name):,}"))
     if verdict.most_inside:
-        lines.append(("found the lock taken, or another inside", f"{verdict.contended:,}"))
+        lines.append(("contended", f"{verdict.contended:,}"))
         lines.append(("most inside at once", f"{verdict.most_inside:,}"))
     if verdict.overlap:
-        lines.append(("two or more inside", seconds(verdict.overlap)))
+        lines.append(("overlap", seconds(verdict.overlap)))
     if verdict.waited:
         lines.append(("longest wait", seconds(verdict.longest_wait)))
     if verdict.starved:
-        lines.append(("wanted, and nobody inside", f"{seconds(verdict.starved)} at most"))
+        lines.append(("nobody could enter", f"{seconds(verdict.starved)} at most"))
     if verdict.delivered:
         lines.append(("mails delivered", f"{verdict.delivered:,}"))
     if verdict.duplicates:
         most = times(max(verdict.duplicates.values()))
-        lines.append(("delivered again", f"{mails(verdict.duplicates)} ({most}{' at most' * (len(verdict.duplicates) > 1)})"))
+        most += " at most" if len(set(verdict.duplicates.values())) > 1 else ""
+        lines.append(("delivered again", f"{mails(verdict.duplicates)} ({most})"))
     if verdict.unsent:
         lines.append(("never delivered", mails(verdict.unsent)))
     return lines
 
 
 def shown(verdict):
-    """The witnesses that a card shows, as sentences."""
-    return [capital(str(witness)) for witness in verdict.witnesses[:SHOWN]]
+    """The sentences that a card shows below the numbers: the first witnesses, or why there is nothing to judge."""
+    if verdict.outcome != "unknown":
+        return [capital(str(witness)) for witness in verdict.witnesses[:SHOWN]]
+    if verdict.most_inside:
+        return ["No task found another one inside, or the lock taken. That is no evidence, and so no pass."]
+    return ["No task entered a critical section, so there is nothing to judge."]
 
 
 def card_text(verdict):
     """Return the card of ``verdict`` as plain text."""
-    width = max((len(name) for name, _ in facts(verdict)), default=0)
+    width = max(len(name) for name, _ in facts(verdict))
     lines = [f"{SYMBOLS[verdict.outcome]} {verdict.outcome}: {verdict.sentence}"]
     lines += [f"  {name:<{width}}  {value}" for name, value in facts(verdict)]
     return "\n".join(lines + [f"  - {sentence}" for sentence in shown(verdict)])
@@ -77,9 +82,9 @@ def card_text(verdict):
 
 def card_html(verdict):
     """Return the card of ``verdict`` as HTML."""
-    ink, color = theme.VARIABLES[theme.INK], COLORS[verdict.outcome]
+    ink, muted, color = theme.VARIABLES[theme.INK], theme.VARIABLES[theme.MUTED], COLORS[verdict.outcome]
     cells = "".join(
-        f'<div style="margin: 0 24px 4px 0"><span style="color: {theme.MUTED}">{escape(name)}</span> '
+        f'<div style="margin: 0 24px 4px 0"><span style="color: {muted}">{escape(name)}</span> '
         f'<b style="font-weight: 600">{escape(value)}</b></div>'
         for name, value in facts(verdict)
     )

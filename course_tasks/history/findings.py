@@ -4,7 +4,7 @@ The verdict, its sentences, the card and the picture all take their numbers from
 """
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from functools import cached_property
 
 import pandas as pd
@@ -13,10 +13,7 @@ from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
 
-
-MOMENTS = (
-    "began", "sent", "acquired", "renewed", "released", "skipped", "retried", "failed", "delivered", "fault ended", "ended"
-)
+MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended".split() + ["fault ended"]
 """The kinds of events that count as such. The others matter only as beginnings and ends of intervals."""
 
 
@@ -55,13 +52,13 @@ class Findings:
 
     @property
     def runs(self):
-        """How many attempts did their work."""
-        return len({_attempt(row) for row in self.worked})
+        """How many there were: Celery may run the same task more than once."""
+        return len(self.worked)
 
     @property
     def waited(self):
-        """How many attempts waited for the lock."""
-        return len({_attempt(row) for row in self.lasted["waiting"]})
+        """How many tasks waited for the lock."""
+        return len(self.lasted["waiting"])
 
     @property
     def longest_wait(self):
@@ -114,16 +111,18 @@ class Findings:
 
     @cached_property
     def contended(self):
-        """How many attempts found another one inside, or the lock taken.
+        """How many tasks found another one inside, or the lock taken.
 
-        By the stream's order: while it waited, when it went away, or when it entered, another was inside; while it
-        waited or when it went away, another held the lock, be it dead.
+        By the stream's order: while it waited or when it went away, another one was inside or held the lock, be it
+        dead; or when it entered, not having waited, another one was inside.
         """
         inside, taken = self.lasted["inside"], self.lasted["inside"] + self.lasted["holding"]
-        waited = _meeting(taken, self.lasted["waiting"], lambda row: (row.begin_order, row.until_order))
-        skipped = _meeting(taken, self.happened["skipped"], lambda event: (event.Index, event.Index))
-        entered = _meeting(inside, inside, lambda row: (row.begin_order, row.begin_order))
-        return len({_attempt(row) for row in [*waited, *skipped, *entered]})
+        waited = _meeting(taken, self.lasted["waiting"], "begin_order", "until_order")
+        skipped = _meeting(taken, self.happened["skipped"], "Index", "Index")
+        entered = _meeting(inside, inside, "begin_order", "begin_order")
+        in_vain, who = {row.until_order for row in waited}, {_attempt(row) for row in waited}
+        skipped = [event for event in skipped if event.Index not in in_vain]
+        return len(waited) + len(skipped) + len([row for row in entered if _attempt(row) not in who])
 
 
 def _by_kind(table):
@@ -135,14 +134,11 @@ def _by_kind(table):
 
 
 def _attempt(row):
-    """One attempt of one task: Celery runs the same id again when it retries a task or delivers it anew."""
+    """Who tries: Celery runs the same task id in another process when it delivers the task anew."""
     return row.lane, row.task, row.pid
 
 
-def _meeting(stays, rows, moment):
-    """Those of ``rows`` at whose ``moment``, from its first to its last order, one of ``stays`` was going on."""
+def _meeting(stays, rows, first, last):
+    """Those of ``rows`` during which one of ``stays`` was going on; ``first`` and ``last`` name their orders."""
     begun, over = sorted(stay.begin_order for stay in stays), sorted(stay.until_order for stay in stays)
-    for row in rows:
-        first, last = moment(row)
-        if bisect_left(begun, last) > bisect_right(over, first):
-            yield row
+    return [row for row in rows if bisect_left(begun, getattr(row, last)) > bisect_right(over, getattr(row, first))]

@@ -55,8 +55,17 @@ class Labels:
         """Write ``text`` at ``place``, whatever is there, and return the artist."""
         x, y, dx, dy, align = place
         return self.ax.annotate(
-            text, (x, y), (dx, dy), textcoords="offset points", ha=align, va="center_baseline", color=color,
-            fontproperties=theme.font(size, weight), parse_math=False, zorder=6, annotation_clip=False,
+            text,
+            (x, y),
+            (dx, dy),
+            textcoords="offset points",
+            ha=align,
+            va="center_baseline",
+            color=color,
+            fontproperties=theme.font(size, weight),
+            parse_math=False,
+            zorder=6,
+            annotation_clip=False,
             bbox={"facecolor": theme.PAPER, "edgecolor": "none", "pad": 2.5} if cover else None,
         )
 

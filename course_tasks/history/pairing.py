@@ -5,8 +5,8 @@ runs the same id again when it retries a task or delivers it anew; within one at
 
 Three things end an interval without an event of its own:
 
-* a *kill*: the lane's open intervals end when the whole process tree is confirmed gone. A lock with a lease outlives its
-  holder until the lease ends; a lock that ``acquired`` marks with ``{"survives_death": true}`` outlives it for good.
+* a *kill*: the lane's open intervals end when the whole process tree is confirmed gone. Only a lock may outlive its
+  holder: until its lease ends; or without a lease, if somebody finds it taken later on although nobody alive holds it.
 * a *lease's end*: the server frees the lock, and nobody is told.
 * the *run's end*: what is open then was never seen to close.
 """
@@ -59,11 +59,11 @@ COLUMNS = {
 def intervals(events):
     """Return a DataFrame of the intervals in ``events`` (a DataFrame from ``frame``), in the order of their beginnings.
 
-    =============== =====================================================================================================
+    =============== ====================================================================================================
     column          meaning
-    =============== =====================================================================================================
+    =============== ====================================================================================================
     ``lane``        who
-    ``kind``        "running", "waiting", "inside" (the critical section), "holding" (the lock) or "paused" (a fault)
+    ``kind``        "running", "waiting", "inside" (the critical section), "holding" (the lock), "paused" (a fault)
     ``task``        the Celery task id; None for "paused"
     ``name``        the task's name, or None
     ``mail``        the number of the mail concerned, or NA
@@ -76,11 +76,12 @@ def intervals(events):
                     decided by these two alone.
     ``lease``       "holding": seconds that the lock was granted for at first, or NaN
     ``pid``         the process
-    =============== =====================================================================================================
+    =============== ====================================================================================================
     """
-    found, opened = [], defaultdict(dict)  # opened: lane -> _key -> row
+    found, opened, orphaned = [], defaultdict(dict), []  # opened: lane -> _key -> row
     for event in rows(events):
         mine, what = opened[event.lane], _what(event)
+        _note_mail(mine, event)
         for kind in CLOSES.get(what, ()):
             _close(mine, _key(kind, event), event)
         if kind := OPENS.get(what):
@@ -91,11 +92,14 @@ def intervals(events):
         elif what == "renewed" and (held := mine.get(_key("holding", event))):
             held["free_at"] = event.t + event.lease
         elif what == "kill ended":
-            opened[event.lane] = _killed(mine, event)
+            orphaned += _killed(opened.pop(event.lane), event)
+        if orphaned and what in ("skipped", "waiting", "acquired"):
+            orphaned = _outlived(orphaned, opened, event)
+    for row in orphaned:
+        if row["outlived"]:
+            del row["until"]
     _close_the_rest(found, events)
-    return pd.DataFrame(
-        {name: pd.Series([row[name] for row in found], dtype=dtype) for name, dtype in COLUMNS.items()}
-    )
+    return pd.DataFrame({name: pd.Series([row[name] for row in found], dtype=dtype) for name, dtype in COLUMNS.items()})
 
 
 def _what(event):
@@ -110,34 +114,43 @@ def _key(kind, event):
 
 def _begin(kind, event):
     """A row for an interval of this ``kind`` that ``event`` begins; ``free_at`` is when its lease ends, or NaN."""
-    holding = kind == "holding"
-    return {
-        "kind": kind,
-        "begin": event.t,
-        "begin_order": event.Index,
-        "end": np.nan,
-        "lease": event.lease if holding else np.nan,
-        "free_at": event.t + event.lease if holding else np.nan,
-        "survives": holding and (event.lease > 0 or bool((event.detail or {}).get("survives_death"))),
-        **{name: getattr(event, name) for name in ("lane", "task", "name", "mail", "pid")},
-    }
+    lease = event.lease if kind == "holding" else np.nan
+    taken_over = {name: getattr(event, name) for name in ("lane", "task", "name", "mail", "pid")}
+    begin = {"begin": event.t, "begin_order": event.Index, "end": np.nan}
+    return {"kind": kind, "lease": lease, "free_at": event.t + lease, "outlived": False, **taken_over, **begin}
+
+
+def _note_mail(mine, event):
+    """A task learns which mail it is about only when it has read it."""
+    if event.mail is not pd.NA:
+        for kind in ("running", "holding", "inside"):
+            if row := mine.get(_key(kind, event)):
+                row["mail"] = event.mail
 
 
 def _close(mine, key, event):
-    """Close the open interval ``key`` at ``event``, unless its lease was over by then: then nothing is left to close."""
+    """Close the open interval ``key`` at ``event``; if its lease was over by then, nothing is left to close."""
     row = mine.pop(key, None)
     if row and not row["free_at"] < event.t:
         row |= {"end": event.t, "until": event.t, "until_order": event.Index, "closed_by": event.kind}
-        if row["mail"] is pd.NA:
-            row["mail"] = event.mail
 
 
 def _killed(mine, event):
-    """End what the killed lane had open, and return what outlives it."""
+    """End what the killed lane had open, and return the locks without a lease that it held: they may outlive it."""
     for row in mine.values():
-        if not row["survives"]:
+        if not row["lease"] > 0:
             row |= {"until": event.t, "until_order": event.Index, "closed_by": "killed"}
-    return {key: row for key, row in mine.items() if row["survives"]}
+    return [row for row in mine.values() if row["kind"] == "holding" and not row["lease"] > 0]
+
+
+def _outlived(orphaned, opened, event):
+    """Note that a dead holder's lock was found taken at ``event``; return those of which that may still be found."""
+    if event.kind == "acquired":
+        return []
+    if not any(row["kind"] == "holding" for mine in opened.values() for row in mine.values()):
+        for row in orphaned:
+            row |= {"until": event.t, "until_order": event.Index + 1, "outlived": True}
+    return orphaned
 
 
 def _close_the_rest(found, events):
@@ -153,7 +166,11 @@ def _close_the_rest(found, events):
             continue
         if row["free_at"] <= horizon:
             place = np.searchsorted(latest, row["free_at"])
-            row |= {"end": row["free_at"], "until": row["free_at"], "closed_by": "lease ended",
-                    "until_order": events.index[place]}
+            row |= {
+                "end": row["free_at"],
+                "until": row["free_at"],
+                "closed_by": "lease ended",
+                "until_order": events.index[place],
+            }
         else:
             row |= {"until": max(row["begin"], horizon), "closed_by": "run ended", "until_order": after}

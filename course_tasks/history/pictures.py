@@ -7,6 +7,7 @@ import html
 import io
 import re
 import secrets
+from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,45 +36,37 @@ class Picture:
 
     def svg(self):
         """The picture as SVG to be shown inside a page: as wide as there is room, in the page's colours."""
-        drawn = self._printed("svg").decode()
-        drawn = drawn[drawn.index("<svg"):]
-        drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+        drawn = self._printed("svg", facecolor="none").decode()
+        drawn = drawn[drawn.index("<svg") :]
+        # A style sheet inside a page's SVG would hold for the whole page, JupyterLab's icons included.
+        drawn = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", drawn, flags=re.DOTALL)
         for color, variable in theme.VARIABLES.items():
             drawn = drawn.replace(color, variable)
         # Ids are the page's, not the picture's: without a prefix, two pictures would share their hatching.
         prefix = f"t{secrets.token_hex(4)}-"
         drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}", drawn)
         width = self.figure.get_figwidth() * 96
-        style = f"width: 100%; max-width: {width:.0f}px; height: auto"
-        root = f'role="img" aria-label="{html.escape(self._alt)}" style="{style}"'
-        return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"|height="[\d.]+pt" ', "", drawn, count=2).replace(
-            "<svg", f"<svg {root}", 1
-        )
+        style = f"width: 100%; max-width: {width:.0f}px; height: auto; stroke-linejoin: round"
+        root = f'role="img" aria-label="{html.escape(self.text)}" style="{style}"'
+        return re.sub(r'(?<= )width="[\d.]+pt" height="[\d.]+pt"', root, drawn, count=1)
 
     def png(self, scale=1.0):
         """The picture as PNG bytes, on white; ``scale`` is the number of pixels for a CSS pixel."""
-        return self._printed("png", dpi=96 * scale, metadata={"Description": self._alt})
+        return self._printed("png", dpi=96 * scale, facecolor=theme.PAPER, metadata={"Description": self.text})
 
     def save(self, path):
         """Write the picture, on white, to ``path``, whose suffix is .svg or .png. The same picture is the same file."""
-        path = str(path)
-        if path.endswith(".png"):
+        if Path(path).suffix == ".png":
             drawn = self.png(2.0)
         else:
-            drawn = self._printed("svg", metadata={"Title": self._alt, "Date": None}, facecolor=theme.PAPER)
-        with open(path, "wb") as file:
-            file.write(drawn)
+            drawn = self._printed("svg", metadata={"Title": self.text, "Date": None}, facecolor=theme.PAPER)
+        Path(path).write_bytes(drawn)
 
     def _printed(self, suffix, **options):
         buffer = io.BytesIO()
-        options = {"transparent": suffix == "svg" and "facecolor" not in options} | options
-        with rc_context({"svg.fonttype": "path", "svg.hashsalt": "history"}):
+        with rc_context({"svg.fonttype": "path", "svg.hashsalt": "history", "savefig.bbox": None}):
             self.figure.savefig(buffer, format=suffix, **options)
         return buffer.getvalue()
-
-    @property
-    def _alt(self):
-        return self.text
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"text/html": self.svg(), "text/plain": repr(self)}
@@ -93,40 +86,63 @@ def compare(runs):
 
 
 def _pictured(runs, title):
+    """One timeline below the other for ``runs``, name -> events; the name None says nothing."""
     found = {name: Findings(events, intervals(events)) for name, events in runs.items()}
-    titles = [title or (finding(run) if name is None else f"{name}: {_small(finding(run))}") for name, run in found.items()]
-    texts = [summary(run) if name is None else f"{name}: {summary(run)}" for name, run in found.items()]
-    lines = [line for text in texts for line in _wrapped(text)]
-    heights = [theme.pitch(len(run.lanes)) * (max(1, len(run.lanes)) + 0.18) for run in found.values()]
-    rooms = [TITLE_ROOM + height + AXIS_ROOM for height in heights]
-    total = sum(rooms) + LINE * len(lines) + theme.MARGIN + 4
+    titles = [title or _named(name, finding(run), " \N{EN DASH} ", lower=True) for name, run in found.items()]
+    texts = [_named(name, summary(run), ": ") for name, run in found.items()]
+    panels = [_Panel(run, _wrapped(said, theme.TITLE_SIZE)) for run, said in zip(found.values(), titles, strict=True)]
+    lines = [line for text in texts for line in _wrapped(text, theme.LABEL_SIZE)]
+    left = max(panel.left for panel in panels)
+    end = max(end_of_axis(panel.findings) for panel in panels)
+    top = total = sum(panel.room for panel in panels) + LINE * len(lines) + theme.MARGIN
     figure = Figure(figsize=(theme.WIDTH / 72, total / 72), dpi=96)
     FigureCanvasAgg(figure)
-    top, end = total - 4, max(end_of_axis(run) for run in found.values())
-    for run, name, height, room in zip(found.values(), titles, heights, rooms, strict=True):
-        bottom = top - TITLE_ROOM - height
-        width = theme.WIDTH - theme.LEFT - theme.RIGHT
-        ax = figure.add_axes((theme.LEFT / theme.WIDTH, bottom / total, width / theme.WIDTH, height / total))
-        draw(run.events, ax, name, run, end)
-        top -= room
+    for panel in panels:
+        bottom = top - panel.above - panel.height
+        width = theme.WIDTH - left - theme.RIGHT
+        ax = figure.add_axes((left / theme.WIDTH, bottom / total, width / theme.WIDTH, panel.height / total))
+        draw(panel.findings.events, ax, "\n".join(panel.title), panel.findings, end)
+        top -= panel.room
     for number, line in enumerate(lines):
-        figure.text(theme.MARGIN / theme.WIDTH, (top - LINE * (number + 0.5)) / total, line, color=theme.MUTED,
-                    fontproperties=theme.font(theme.LABEL_SIZE), parse_math=False, va="center")
+        figure.text(
+            theme.MARGIN / theme.WIDTH,
+            (top - LINE * (number + 0.5)) / total,
+            line,
+            color=theme.MUTED,
+            va="center",
+            fontproperties=theme.font(theme.LABEL_SIZE),
+            parse_math=False,
+            gid="text",
+        )
     return Picture(figure, "\n".join(titles), "\n".join(texts))
 
 
-def _wrapped(text):
+class _Panel:
+    """The room that one run's timeline takes: ``title`` in lines, all lengths in points."""
+
+    def __init__(self, findings, title):
+        self.findings, self.title = findings, title
+        lanes = findings.lanes
+        self.above = TITLE_ROOM + 1.3 * theme.TITLE_SIZE * (len(title) - 1)
+        self.height = theme.pitch(len(lanes)) * (max(1, len(lanes)) + 0.18)
+        self.room = self.above + self.height + AXIS_ROOM
+        self.left = max((extent(lane, theme.LANE_SIZE)[0] for lane in lanes), default=0) + theme.LANE_PAD + theme.MARGIN
+
+
+def _named(name, sentence, mark, lower=False):
+    """The sentence after the run's name, if it has one."""
+    if name is None:
+        return sentence
+    return name + mark + (sentence[:1].lower() + sentence[1:] if lower else sentence)
+
+
+def _wrapped(text, size):
     """``text`` in lines that fit the picture's width."""
     lines = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and extent(longer, theme.LABEL_SIZE)[0] <= theme.WIDTH - 2 * theme.MARGIN:
+        if lines and extent(longer, size)[0] <= theme.WIDTH - 2 * theme.MARGIN:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
-
-
-def _small(sentence):
-    """The sentence as it continues after a colon."""
-    return sentence[:1].lower() + sentence[1:]

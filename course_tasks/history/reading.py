@@ -56,8 +56,11 @@ def _decode(entries):
     return json.loads(comma.join(bodies).join(["[", "]"] if isinstance(comma, str) else [b"[", b"]"]))
 
 
-def frame(events):
+def frame(events, now=None):
     """Return a DataFrame of ``events``, a list of dictionaries as recording.py describes them, in the stream's order.
+
+    ``now``, as ``time.monotonic()`` gives it, is for a picture of a run that goes on: a last row of kind "now" makes
+    what is open last until then.
 
     The index 0, 1, 2 ... is the order in which the events happened; ``t`` may contradict it by the microseconds
     between looking at the clock and appending. Columns:
@@ -77,23 +80,27 @@ def frame(events):
     ``detail`` object  a dictionary of whatever else belongs to the kind, or None
     ========== ======= ==========================================================================================
     """
+    if now is not None:
+        events = [*events, {"t": now, "kind": "now", "lane": "lab"}]
     begin = next((event["t"] for event in events if event["kind"] == "began"), events[0]["t"] if events else 0.0)
 
     def column(key, dtype):
         return pd.Series([event.get(key) for event in events], dtype=dtype)
 
-    return pd.DataFrame({
-        "t": column("t", float) - begin,
-        "kind": column("kind", object),
-        "lane": column("lane", object),
-        "pid": column("pid", "Int64"),
-        "task": column("task", object),
-        "name": column("name", object),
-        "mail": column("mail", "Int64"),
-        "lease": column("lease", float),
-        "token": column("token", "Int64"),
-        "detail": column("detail", object),
-    })
+    return pd.DataFrame(
+        {
+            "t": column("t", float) - begin,
+            "kind": column("kind", object),
+            "lane": column("lane", object),
+            "pid": column("pid", "Int64"),
+            "task": column("task", object),
+            "name": column("name", object),
+            "mail": column("mail", "Int64"),
+            "lease": column("lease", float),
+            "token": column("token", "Int64"),
+            "detail": column("detail", object),
+        }
+    )
 
 
 def rows(table):

@@ -14,7 +14,9 @@ def finding(findings):
         return "Nothing ran"
     if findings.most_inside > 1:
         together = f"{capital(numeral(findings.most_inside))} inside together"
-        return f"{together}: {_again(findings)}" if findings.duplicates else f"{together} for {seconds(findings.overlap)}"
+        return (
+            f"{together}: {_again(findings)}" if findings.duplicates else f"{together} for {seconds(findings.overlap)}"
+        )
     if findings.duplicates:
         return f"One at a time, and yet {_again(findings)}" if findings.has_section else capital(_again(findings))
     if not findings.has_section:
@@ -29,49 +31,60 @@ def finding(findings):
 
 def summary(findings):
     """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
-    parts = [_counts(findings), *_faults(findings), *_together(findings), *_wanting(findings), *_open(findings)]
-    return " ".join(f"{capital(part)}." for part in [*parts, *_mails(findings)])
+    parts = [_counts, _shares, _faults, _together, _wanting, _open, _mails]
+    return " ".join(f"{capital(said)}." for part in parts for said in part(findings))
 
 
 def _who_ran_what(findings):
-    """"20 tasks ran on 3 workers: 8, 7 and 5"."""
-    by_lane = Counter(row.lane for row in findings.worked)
-    shares = [by_lane[lane] for lane in findings.lanes if by_lane[lane]]
+    """Such as "20 tasks ran on 3 workers: 8, 7 and 5", or "2 tasks ran on 1 worker, in 6 runs: 4 retried"."""
+    shares = list(_by_lane(findings).values())
     tasks = len({row.task for row in findings.worked})
-    ran = count(tasks, "task") + (" ran" if findings.runs == tasks else f", {count(findings.runs, 'run')}")
-    said = f"{ran} on {count(len(shares), 'worker')}" + (f": {listing(shares)}" if len(shares) > 1 else "")
-    return "; ".join([said, *_trouble(findings)])
+    said = f"{count(tasks, 'task')} ran on {count(len(shares), 'worker')}"
+    if findings.runs > tasks:
+        return f"{said}, in {count(findings.runs, 'run')}: {listing(_trouble(findings))}"
+    return f"{said}: {listing(shares)}" if len(shares) > 1 else said
+
+
+def _by_lane(findings):
+    """Lane -> number of runs, for those that had any."""
+    numbers = Counter(row.lane for row in findings.worked)
+    return {lane: numbers[lane] for lane in findings.lanes if numbers[lane]}
 
 
 def _trouble(findings):
-    """"2 retried", "1 failed", as far as there were any."""
+    """Such as "2 retried" and "1 failed", as far as there were any."""
     numbers = {"retried": findings.retried, "failed": findings.failed}
     return [f"{number:,} {name}" for name, number in numbers.items() if number]
 
 
 def _again(findings):
-    """"mail 1 was sent twice", "mails 1 and 2 were sent 3 times"."""
+    """Such as "mail 1 was sent twice", or "mails 1 and 2 were sent three times"."""
     numbers = set(findings.duplicates.values())
     often = times(*numbers) if len(numbers) == 1 else "more than once"
     return f"{mails(findings.duplicates)} {'were' if len(findings.duplicates) > 1 else 'was'} sent {often}"
 
 
 def _counts(findings):
-    """"4 ticks, 4 runs, 1 skipped"."""
+    """Such as "4 ticks, 4 runs, 1 skipped"."""
     others = findings.sent - findings.ticks
     counts = [count(findings.ticks, "tick")] if findings.ticks or not others else []
     counts += [f"{count(others, 'task')} sent"] if others else []
     counts += [count(findings.runs, "run")]
     counts += [f"{findings.skipped:,} skipped"] if findings.skipped else []
-    return ", ".join(counts + _trouble(findings))
+    return [", ".join(counts + _trouble(findings))]
+
+
+def _shares(findings):
+    """Who ran how many, where the tasks have no critical section: "worker1 ran 8, worker2 7 and worker3 5"."""
+    by_lane = {} if findings.has_section else _by_lane(findings)
+    verbs = [" ran", *[""] * len(by_lane)]
+    parts = [f"{lane}{verb} {number:,}" for verb, (lane, number) in zip(verbs, by_lane.items(), strict=False)]
+    return [listing(parts)] if parts else []
 
 
 def _faults(findings):
     """Who was paused from when to when, who was killed when."""
-    faults = [
-        f"{row.lane} was paused from {row.begin:.1f} s to {row.until:.1f} s"
-        for row in findings.lasted["paused"]
-    ]
+    faults = [f"{row.lane} was paused from {row.begin:.1f} s to {row.until:.1f} s" for row in findings.lasted["paused"]]
     faults += [f"{event.lane} was killed at {event.t:.1f} s" for event in findings.kills]
     return faults if len(faults) <= FEW else [*faults[:FEW], f"there were {len(faults) - FEW} more faults"]
 

@@ -1,8 +1,8 @@
 """Colours and sizes of the picture and the card, as names. Lengths are in points unless stated otherwise.
 
-A picture shown in JupyterLab takes ink and paper from the reader's theme: each colour in ``VARIABLES`` stands for itself
-when a picture is saved, and for the named CSS variable when it is shown. So whatever must stay white on a blue bar in a
-dark theme too has a white of its own.
+A picture shown in JupyterLab takes ink, paper and grey from the reader's theme: each colour in ``VARIABLES`` stands
+for itself when a picture is saved, and for the named CSS variable when it is shown. So whatever must stay white on a
+blue bar in a dark theme too has a white of its own.
 """
 
 from functools import cache
@@ -19,13 +19,14 @@ TOGETHER = "#d55e00"
 VARIABLES = {
     INK: f"var(--jp-content-font-color1, {INK})",
     PAPER: f"var(--jp-layout-color0, {PAPER})",
+    MUTED: f"var(--jp-content-font-color2, {MUTED})",
 }
 
 FAINT = 0.28
 """Opacity of MUTED for a lane's line: reads on white and on black."""
 BAND = 0.17
 """Opacity of MUTED for a fault's band."""
-PALE = 0.22
+PALE = 0.3
 """Opacity of INSIDE for a task that runs outside the critical section."""
 
 TITLE_SIZE = 13
@@ -49,8 +50,10 @@ JAG = 4
 
 WIDTH = 720
 """Width of a picture: 960 CSS pixels, about that of a JupyterLab cell."""
-LEFT, RIGHT = 66, 12
-"""Room for the lanes' names, and for half of the last tick's label."""
+RIGHT = 12
+"""Room for half of the last tick's label."""
+LANE_PAD = 8
+"""Between a lane's name and its line."""
 MARGIN = 15
 """From the picture's edge to the title and to the line of text."""
 

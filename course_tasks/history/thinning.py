@@ -10,8 +10,8 @@ MANY = 1000
 def joined(parts, hair):
     """Return ``parts``, with neighbours on one height joined where they lie at most ``hair`` apart.
 
-    A part is ``(y, begin, end, is_open)``: a height, two times in the unit of ``hair``, and whether its end is open; that
-    of the last part joined holds. Few parts are returned as they are.
+    A part is ``(y, begin, end, is_open)``: a height, two times in the unit of ``hair``, and whether its end is open;
+    that of the last part joined holds. Few parts are returned as they are.
     """
     if len(parts) < MANY:
         return parts

@@ -1,12 +1,12 @@
 """The timeline: one picture of who was inside, who held the lock, who waited, and what the inbox received.
 
 The grammar, the same in every lesson: one lane for each process, time to the right. A thick bar is a stay inside the
-critical section; hatched where two or more are inside. A pale bar is a task that runs outside of it. The thin line under
-a bar is the lock being held, with a tick where it is given back or its lease ends, and dots where the lease is renewed.
+critical section; hatched where two or more are inside. A pale bar is a task that runs outside of it. The thin line
+under a bar is the lock being held, with a tick where it ends or is given back, and dots where its lease is renewed.
 Dots on the lane are waiting, a cross is a task that went away, a jagged end one that was never seen to end. A pale band
 is a pause; a lane's line is missing while its process is dead.
 
-``draw`` needs a DataFrame and an Axes, and neither Redis nor Celery. Marks of one kind are one artist, named by its gid.
+``draw`` needs a DataFrame and an Axes, neither Redis nor Celery. Marks of one kind are one artist, named by its gid.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from course_tasks.history.findings import Findings
 from course_tasks.history.labels import Labels
 from course_tasks.history.pairing import intervals
 from course_tasks.history.story import finding
-from course_tasks.history.thinning import joined, thinned
+from course_tasks.history.thinning import MANY, joined, thinned
 
 
 def draw(events, ax, title=None, findings=None, end=None):
@@ -70,7 +70,7 @@ class Scene:
         ax.set_xlim(0, self.end)
         ax.set_ylim(max(len(self.y), 1) - 0.44, -0.62)
         ax.set_yticks(list(self.y.values()), list(self.y), fontproperties=theme.font(theme.LANE_SIZE), color=theme.INK)
-        ax.tick_params(axis="y", length=0, pad=8)
+        ax.tick_params(axis="y", length=0, pad=theme.LANE_PAD)
         ax.tick_params(axis="x", color=theme.MUTED, labelcolor=theme.MUTED, length=4)
         ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         for label in ax.get_xticklabels():
@@ -83,8 +83,17 @@ class Scene:
         )
         to_margin = theme.MARGIN - ax.get_window_extent().x0 / ax.figure.dpi * 72
         ax.annotate(
-            title, (0, 1), (to_margin, 16), xycoords="axes fraction", textcoords="offset points", va="bottom", gid="title",
-            color=theme.INK, fontproperties=theme.font(theme.TITLE_SIZE), parse_math=False, annotation_clip=False,
+            title,
+            (0, 1),
+            (to_margin, 11),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="bottom",
+            gid="title",
+            color=theme.INK,
+            fontproperties=theme.font(theme.TITLE_SIZE),
+            parse_math=False,
+            annotation_clip=False,
         )
 
     def faults(self):
@@ -94,19 +103,26 @@ class Scene:
 
     def lines(self):
         """Each lane's line, as long as its process lives."""
-        segments = []
+        events, segments = self.findings.events, []
         for lane, y in self.y.items():
-            edges = [0.0]
+            begin = 0.0
             for kill in (kill for kill in self.findings.kills if kill.lane == lane):
-                events = self.findings.events
+                segments.append((y, begin, kill.t, False))
                 later = events.t[(events.lane == lane) & (events.index > kill.Index)]
-                edges += [kill.t, later.iloc[0] if len(later) else self.end]
-            segments += [(y, begin, end, False) for begin, end in zip(edges[::2], [*edges[1::2], self.end], strict=True)]
+                begin = later.iloc[0] if len(later) else self.end
+            segments += [(y, begin, self.end, False)] if begin < self.end else []
         self._lines("lanes", segments, colors=theme.MUTED, alpha=theme.FAINT, linewidths=1.1, zorder=1)
 
     def bars(self):
-        """Pale: a task runs; solid: inside the critical section; hatched: inside together with another."""
-        pale = [self._part(row, row.begin, row.until) for row in self.lasted["running"]]
+        """Pale: a task runs; solid: inside the critical section; hatched: inside together with another.
+
+        A seam of paper before each keeps two runs in a row from looking like one, as long as there is room for it.
+        """
+        # A task that went away at once is a cross and nothing else.
+        ran = [
+            row for row in self.lasted["running"] if row.closed_by != "skipped" or row.end - row.begin > 8 * self.hair
+        ]
+        pale = [self._part(row, row.begin, row.until) for row in ran]
         solid = [self._part(*part) for part in self.solid]
         together = [self._part(*part) for part in self.together]
         self._bars("running", pale, theme.BAR, facecolor=theme.INSIDE, alpha=theme.PALE, zorder=2)
@@ -115,6 +131,9 @@ class Scene:
             "together", together, theme.BAR, facecolor=theme.TOGETHER, edgecolor=theme.ON_BAR, hatch="/////", zorder=3
         )
         hatched.set_hatch_linewidth(1.3)
+        begins = [(row.begin, self.y[row.lane]) for row in self.lasted["inside"] + ran]
+        seams = [[(t, y - theme.BAR), (t, y + theme.BAR)] for t, y in begins] if len(begins) < MANY else []
+        self._segments("seams", seams, colors=theme.PAPER, linewidths=0.9, zorder=3.5)
 
     def locks(self):
         """A line while the lock is held, its end a tick; dots where the lease was renewed; dotted while waiting."""
@@ -134,7 +153,7 @@ class Scene:
         self._markers("sent", [event for event in self.happened["sent"] if event.lane in self.y], "v", theme.INK)
         self._markers("skipped", self.happened["skipped"], "x", theme.MUTED, edge=2.0)
         self._markers("retried", self.happened["retried"], "o", theme.INK, edge=1.5, markerfacecolor=theme.PAPER)
-        self._markers("failed", self.happened["failed"], "X", theme.INK)
+        self._markers("failed", self.happened["failed"], "X", theme.INK, size=8.5)
         self._markers("delivered", [mail for mail in mails if mail.Index in first], "s", theme.INSIDE)
         self._markers("delivered again", [mail for mail in mails if mail.Index not in first], "D", theme.TOGETHER)
 
@@ -142,21 +161,25 @@ class Scene:
         """A part of an interval as ``(y, begin, end, is_open)``: open where it stops without having ended."""
         return self.y[row.lane] + below, begin, end, row.end != row.end and end == row.until
 
+    def _visible(self, parts):
+        """Each part at least a pixel long; of very many, those that touch as one."""
+        return joined(
+            [(y, begin, max(end, begin + 2 * self.hair), is_open) for y, begin, end, is_open in parts], self.hair
+        )
+
     def _bars(self, gid, parts, half, **style):
-        """Bars ``half`` a lane high to each side, jagged where open, and at least a pixel wide."""
+        """Bars ``half`` a lane high to each side, jagged where open."""
         jag = theme.JAG * self.ax.figure.dpi / 72 * 2 * self.hair
-        parts = [(y, begin, max(end, begin + 2 * self.hair), is_open) for y, begin, end, is_open in parts]
         outlines = [
             _outline(y, begin, end, half, min(jag, (end - begin) / 2) * is_open)
-            for y, begin, end, is_open in joined(parts, self.hair)
+            for y, begin, end, is_open in self._visible(parts)
         ]
         style = {"edgecolor": "none", "linewidth": 0, "snap": True} | style
         return self.ax.add_collection(PolyCollection(outlines, gid=gid, **style), autolim=False)
 
     def _lines(self, gid, parts, **style):
         """Lines along the lanes."""
-        parts = joined(parts, self.hair)
-        self._segments(gid, [[(begin, y), (end, y)] for y, begin, end, _ in parts], **style)
+        self._segments(gid, [[(begin, y), (end, y)] for y, begin, end, _ in self._visible(parts)], **style)
 
     def _segments(self, gid, segments, **style):
         self.ax.add_collection(LineCollection(segments, gid=gid, capstyle="butt", **style), autolim=False)
@@ -165,8 +188,16 @@ class Scene:
         """A marker for each event, on its lane or ``below`` it."""
         points = thinned([(event.t, self.y[event.lane] + below) for event in events], self.hair)
         self.ax.plot(
-            *np.array(points).reshape(-1, 2).T, linestyle="none", marker=marker, markersize=size, color=color,
-            markeredgewidth=edge, clip_on=False, gid=gid, zorder=5, **style,
+            *np.array(points).reshape(-1, 2).T,
+            linestyle="none",
+            marker=marker,
+            markersize=size,
+            color=color,
+            markeredgewidth=edge,
+            clip_on=False,
+            gid=gid,
+            zorder=5,
+            **style,
         )
 
 

@@ -49,16 +49,16 @@ class Witness:
 class Verdict:
     """What a run showed. See :func:`judge`.
 
-    ================ ====================================================================================================
+    ================ ===================================================================================================
     field            meaning
-    ================ ====================================================================================================
+    ================ ===================================================================================================
     ``outcome``      "valid", "invalid" or "unknown"
     ``sentence``     the finding, the title of the picture
     ``summary``      one line of text that says the same as the picture
     ``witnesses``    :class:`Witness` objects, in the order in which the violations were complete
     ``overlap``      seconds during which two or more were inside
     ``most_inside``  how many were inside at once at most
-    ``contended``    how many attempts found another one inside, or the lock taken
+    ``contended``    how many tasks found another one inside, or the lock taken
     ``duplicates``   mail number -> number of deliveries, for the mails delivered more than once
     ``unsent``       the numbers of the run's mails that were never delivered
     ``longest_wait`` seconds that a task waited for the lock at most
@@ -66,12 +66,12 @@ class Verdict:
     ``ticks``        tasks published by beat
     ``sent``         tasks published by anybody
     ``runs``         stays inside the critical section; where the tasks have none, runs of tasks
-    ``skipped``      attempts that found the lock taken and went away
-    ``waited``       attempts that waited for the lock
+    ``skipped``      tasks that found the lock taken and went away
+    ``waited``       tasks that waited for the lock
     ``retried``      runs that failed and were to be repeated
     ``failed``       runs that failed for good
     ``delivered``    mails that reached the inbox, duplicates included
-    ================ ====================================================================================================
+    ================ ===================================================================================================
     """
 
     outcome: str
@@ -117,7 +117,8 @@ def judge(events, intervals):
         "summary": summary(found),
         "witnesses": tuple(sorted(witnesses, key=lambda witness: witness.order)),
     }
-    return Verdict(**said, **{name.name: getattr(found, name.name) for name in fields(Verdict) if name.name not in said})
+    numbers = {fact.name: getattr(found, fact.name) for fact in fields(Verdict) if fact.name not in said}
+    return Verdict(**said, **numbers)
 
 
 def _overlaps(found):
@@ -139,18 +140,26 @@ def _duplicates(found):
     completed = sorted((found.deliveries[mail][1].Index, mail) for mail in found.duplicates)[:WITNESSES]
     for order, mail in completed:
         first, second = found.deliveries[mail][:2]
-        # A task leaves right after its delivery, so the first two to leave are those who sent it.
-        stays = [stay for stay in found.lasted["inside"] if stay.mail is not pd.NA and stay.mail == mail]
-        senders = sorted(stays, key=lambda stay: stay.until_order)[:2]
+        stays = [stay for event in (first, second) for stay in _sending(found, event)]
         yield Witness(
             kind="duplicate",
-            lanes=tuple(dict.fromkeys(stay.lane for stay in senders)),
-            tasks=tuple(stay.task for stay in senders),
+            lanes=tuple(dict.fromkeys(stay.lane for stay in stays)),
+            tasks=tuple(stay.task for stay in stays),
             mails=(mail,),
             begin=first.t,
             seconds=second.t - first.t,
             order=order,
         )
+
+
+def _sending(found, delivered):
+    """The stay during which a mail was sent, in a list that is empty where the delivery doesn't say who sent it."""
+    sender = (delivered.detail or {}).get("sender")
+    return [
+        stay
+        for stay in found.lasted["inside"]
+        if stay.lane == sender and stay.begin_order < delivered.Index < stay.until_order
+    ][:1]
 
 
 def _known(mails):

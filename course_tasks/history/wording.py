@@ -17,8 +17,8 @@ def numeral(number):
 
 
 def times(number):
-    """``times(2)`` is "twice"."""
-    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number:,} times")
+    """``times(2)`` is "twice", ``times(3)`` "three times"."""
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{numeral(number)} times")
 
 
 def seconds(length):

@@ -1,0 +1,209 @@
+"""Histories to test with: stories told event by event, and a small simulation of beat, a queue, workers and an outbox.
+
+Times are seconds since the run began; the recorded clock starts at 1000 s, so that a test notices where that isn't
+subtracted.
+"""
+
+import heapq
+from itertools import count
+
+from course_tasks.history.reading import frame
+
+SEND = "tasks.send_mail_from_queue"
+PIDS = {"beat": 10, "invoker": 11, "lab": 12, "inbox": 13}
+
+
+class Story:
+    """A run as it is being told: every method appends events. ``detail`` goes into the "began" event."""
+
+    def __init__(self, workers=3, producer="beat", inbox=True, name=SEND, **detail):
+        self.told, self.producer, self.name = [], producer, name
+        lanes = [producer, *(f"worker{number}" for number in range(1, workers + 1)), *["inbox"] * inbox]
+        self.say(0.0, "began", "lab", detail={"lanes": lanes, **detail})
+
+    def say(self, t, kind, lane, task=None, **fields):
+        """Append one event as the recorder would have recorded it."""
+        lane = f"worker{lane}" if isinstance(lane, int) else lane
+        pid = PIDS.get(lane) or 100 + int("".join(filter(str.isdigit, lane)) or 0)
+        event = {"t": 1000.0 + t, "kind": kind, "lane": lane, "pid": pid, "task": task}
+        event |= {"name": self.name if task else None} | fields
+        self.told.append({key: value for key, value in event.items() if value is not None})
+        return self
+
+    def sent(self, t):
+        """The producer publishes a task."""
+        return self.say(t, "sent", self.producer, name=self.name)
+
+    def enters(self, t, worker, task, lock=True, start=True, lease=None, mail=None):
+        """The task is started, given the lock, enters, and reads which mail is next."""
+        if start:
+            self.say(t, "started", worker, task)
+        if lock:
+            self.say(t, "acquired", worker, task, lease=lease)
+        self.say(t, "entered", worker, task)
+        return self.say(t, "read", worker, task, mail=mail) if mail else self
+
+    def leaves(self, t, worker, task, mail=None, lock=True):
+        """The mail is delivered; the task leaves, gives the lock back, and ends."""
+        if mail:
+            self.say(t, "delivered", "inbox", mail=mail, detail={"sender": f"worker{worker}"})
+        self.say(t, "left", worker, task)
+        if lock:
+            self.say(t, "released", worker, task)
+        return self.say(t, "finished", worker, task)
+
+    def skips(self, t, worker, task):
+        """The task is started, finds the lock taken, and goes away."""
+        return self.say(t, "started", worker, task).say(t, "skipped", worker, task).say(t, "finished", worker, task)
+
+    def fault(self, t, what, worker, fault, **detail):
+        """A fault's ``what``: "began" or "ended"."""
+        return self.say(t, f"fault {what}", worker, detail={"fault": fault, **detail})
+
+    def ends(self, t):
+        """The run ends. Returns the story as ``frame`` makes it."""
+        return frame(self.say(t, "ended", "lab").told)
+
+
+def simulate(workers=3, every=1.0, takes=3.0, seconds=10.0, lock=None, mails=30, lease=None):
+    """Beat every ``every`` seconds, tasks of ``takes`` seconds; ``lock`` is None, "skip" or "wait".
+
+    Each task takes the oldest unsent mail when it enters, and marks it when it leaves.
+    """
+    story = Story(workers, every=every, takes=takes, seconds=seconds, mails=mails)
+    agenda, turn, tasks = [], count(), count(1)
+    idle, queue, waiting, sent, inside = list(range(1, workers + 1)), [], [], set(), []
+
+    def at(t, happen, *arguments):
+        heapq.heappush(agenda, (t, next(turn), happen, arguments))
+
+    def tick(t):
+        story.sent(t)
+        queue.append(f"task{next(tasks)}")
+        at(t + 0.01, start)
+
+    def start(t):
+        if not (idle and queue):
+            return
+        worker, task = idle.pop(0), queue.pop(0)
+        if lock and inside and lock == "skip":
+            story.skips(t, worker, task)
+            idle.append(worker)
+        elif lock and inside:
+            story.say(t, "started", worker, task).say(t, "waiting", worker, task)
+            waiting.append((worker, task))
+        else:
+            enter(t, worker, task, start=True)
+
+    def enter(t, worker, task, start=False):
+        mail = min(set(range(1, mails + 1)) - sent)
+        story.enters(t, worker, task, lock=bool(lock), start=start, lease=lease, mail=mail)
+        inside.append(task)
+        at(t + takes, leave, worker, task, mail)
+
+    def leave(t, worker, task, mail):
+        story.leaves(t, worker, task, mail, lock=bool(lock))
+        sent.add(mail)
+        inside.remove(task)
+        idle.append(worker)
+        if waiting:
+            at(t + 0.01, enter, *waiting.pop(0))
+        at(t + 0.01, start)
+
+    for number in count(1):
+        if number * every >= seconds:
+            break
+        at(number * every, tick)
+    while agenda and agenda[0][0] < seconds:
+        t, _, happen, arguments = heapq.heappop(agenda)
+        happen(t, *arguments)
+    return story.ends(seconds)
+
+
+def paused_holder():
+    """The story of timeline-target.png: a worker is paused for longer than its lease, and mail 1 is sent twice."""
+    story = Story(every=3, takes=2.5, seconds=12, mails=3)
+    story.sent(0.4).enters(0.5, 1, "a", lease=3.0, mail=1).fault(1.6, "began", 1, "pause", seconds=3.2)
+    story.sent(3.4).say(3.42, "started", 2, "b").say(3.42, "waiting", 2, "b").skips(3.4, 3, "x")
+    story.enters(3.5, 2, "b", lease=3.0, start=False, mail=1).fault(4.8, "ended", 1, "pause")
+    story.leaves(5.3, 1, "a", mail=1, lock=False).leaves(6.2, 2, "b", mail=1)
+    story.sent(6.4).enters(6.5, 3, "c", lease=3.0, mail=2).leaves(9.2, 3, "c", mail=2)
+    story.sent(9.4).enters(9.5, 1, "d", lease=3.0, mail=3).leaves(11.6, 1, "d", mail=3)
+    return story.ends(12.0)
+
+
+def killed_holder(lease=None):
+    """The holder is killed inside. Without a lease the lock stays taken for ever, with one until it ends."""
+    story = Story(every=1.5, takes=1, seconds=10, mails=6)
+    story.sent(0.5).enters(0.51, 1, "a", lease=lease, mail=1).leaves(1.51, 1, "a", mail=1)
+    story.sent(2.0).enters(2.01, 2, "b", lease=lease, mail=2)
+    story.fault(2.4, "began", 2, "kill").fault(2.42, "ended", 2, "kill")
+    for number, t in enumerate((3.5, 5.0, 6.5, 8.0)):
+        worker, task = (1, 3)[number % 2], f"c{number}"
+        story.sent(t)
+        if lease and t > 2.01 + lease:
+            story.enters(t + 0.01, worker, task, lease=lease, mail=number).leaves(t + 1.01, worker, task, mail=number)
+        else:
+            story.skips(t + 0.01, worker, task)
+    return story.ends(10.0)
+
+
+def renewed_lease():
+    """A lease of 1 s, renewed twice; then the renewing stops, and the task finds out when it looks."""
+    story = Story(workers=2, every=4, takes=3.5, seconds=6, mails=2)
+    story.sent(0.4).enters(0.5, 1, "a", lease=1.0, mail=1).say(1.0, "renewed", 1, "a", lease=1.0)
+    story.say(1.5, "renewed", 1, "a", lease=1.0).skips(2.0, 2, "x").say(4.0, "lost", 1, "a")
+    return story.leaves(4.1, 1, "a", mail=1, lock=False).ends(6.0)
+
+
+def adds(workers=3, tasks=20):
+    """The invoker's ``tasks.add``: nothing is critical, nothing overlaps in a way that matters."""
+    story, free = Story(workers, producer="invoker", inbox=False, name="tasks.add"), [0.1] * workers
+    moments = []
+    for number in range(tasks):
+        story.sent(0.05 + 0.001 * number)
+        worker = min(range(workers), key=lambda index: free[index])
+        begin, end = free[worker], free[worker] + 0.3 + 0.17 * (number * 7 % 5)
+        free[worker] = end + 0.01
+        moments += [(begin, "started", worker + 1, f"t{number}"), (end, "finished", worker + 1, f"t{number}")]
+    for moment in sorted(moments):
+        story.say(*moment)
+    return story.ends(max(free) + 0.1)
+
+
+def retries():
+    """``tasks.data_extractor`` fails like a crawler that hits a bad index: retried with backoff, or failed for good."""
+    story = Story(workers=2, producer="invoker", inbox=False, name="tasks.data_extractor")
+    story.sent(0.1).sent(0.11)
+    moments = [(0.2, "started", 2, "good"), (1.1, "finished", 2, "good")]
+    t = 0.15
+    for attempt, countdown in enumerate((1, 2, 4, 8, None)):
+        worker = 1 + attempt % 2
+        ended = {"kind": "retried", "detail": {"countdown": countdown, "error": "IndexError"}}
+        ended = ended if countdown else {"kind": "failed", "detail": {"error": "IndexError"}}
+        moments += [(t, "started", worker, "bad"), (t + 0.4, ended["kind"], worker, "bad", ended["detail"])]
+        t += 0.4 + (countdown or 0)
+    for moment, kind, worker, task, *detail in sorted(moments, key=lambda moment: moment[0]):
+        story.say(moment, kind, worker, task, detail=detail[0] if detail else None)
+    return story.ends(17.5)
+
+
+def scenes():
+    """Name -> events, of every scene worth looking at."""
+    return {
+        "paused holder": paused_holder(),
+        "no lock": simulate(),
+        "no lock, ten workers": simulate(workers=10, every=0.3),
+        "skip": simulate(lock="skip", lease=5.0),
+        "wait": simulate(lock="wait", every=2.0, seconds=20.0, takes=2.6),
+        "killed holder, no lease": killed_holder(),
+        "killed holder, lease": killed_holder(lease=3.2),
+        "renewed lease": renewed_lease(),
+        "short tasks": simulate(every=3.0, takes=0.2, seconds=12.0),
+        "add on three": adds(),
+        "add on ten": adds(workers=10, tasks=100),
+        "retries": retries(),
+        "nothing happened": Story(every=3, seconds=10).ends(10.0),
+        "no events": frame([]),
+        "thirty mails": simulate(lock="skip", every=1.0, takes=0.7, seconds=30.0, lease=2.0),
+    }

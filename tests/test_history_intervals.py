@@ -1,0 +1,169 @@
+"""Intervals: what closes them, and what doesn't."""
+
+import math
+
+import pytest
+from history_examples import Story, killed_holder, paused_holder, renewed_lease, simulate
+
+from course_tasks.history import frame, intervals
+
+
+def spans(events, kind, *columns):
+    """The intervals of one kind, as a list of tuples of ``columns``, times to the microsecond."""
+    table = intervals(events).round(6)
+    return list(table.loc[table.kind == kind, list(columns)].itertuples(index=False, name=None))
+
+
+def test_a_run_is_running_holding_and_inside():
+    events = Story().enters(1.0, 1, "a", mail=4).leaves(3.0, 1, "a", mail=4).ends(5.0)
+    table = intervals(events)
+    assert list(table.kind) == ["running", "holding", "inside"]
+    assert list(table.closed_by) == ["finished", "released", "left"]
+    assert (table.begin == 1.0).all()
+    assert (table.end == 3.0).all()
+    assert (table.until == 3.0).all()
+    assert list(table.mail) == [4, 4, 4]
+    for row in table.itertuples():
+        assert (
+            events.kind[row.begin_order] == {"running": "started", "holding": "acquired", "inside": "entered"}[row.kind]
+        )
+        assert events.kind[row.until_order] == row.closed_by
+
+
+def test_waiting_ends_with_the_lock():
+    events = simulate(lock="wait", every=2.0, takes=2.6, seconds=9.0)
+    waits = spans(events, "waiting", "lane", "begin", "end", "closed_by")
+    assert waits[0] == ("worker2", 4.01, 4.62, "acquired")
+    assert waits[-1][3] == "run ended"
+    assert math.isnan(waits[-1][2])
+
+
+def test_skipping_ends_waiting_and_running():
+    story = Story().say(1.0, "started", 1, "a").say(1.0, "waiting", 1, "a").say(2.0, "skipped", 1, "a")
+    table = intervals(story.ends(3.0))
+    assert list(table.kind) == ["running", "waiting"]
+    assert list(table.closed_by) == ["skipped", "skipped"]
+    assert list(table.end) == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("how", ["finished", "retried", "failed"])
+def test_an_attempt_that_is_over_is_not_inside_but_may_still_hold(how):
+    table = intervals(Story().enters(1.0, 1, "a").say(2.0, how, 1, "a").ends(5.0)).set_index("kind")
+    assert table.closed_by["running"] == table.closed_by["inside"] == how
+    assert table.closed_by["holding"] == "run ended"
+    assert table.until["holding"] == 5.0
+    assert math.isnan(table.end["holding"])
+
+
+def test_a_lease_ends_before_a_late_release():
+    [(end, until, closed_by, lease, order)] = spans(
+        Story().enters(1.0, 1, "a", lease=2.0).sent(2.5).sent(3.5).leaves(4.0, 1, "a").ends(5.0),
+        "holding", "end", "until", "closed_by", "lease", "until_order",
+    )  # fmt: skip
+    assert (end, until, closed_by, lease) == (3.0, 3.0, "lease ended", 2.0)
+    assert order == 5  # the first event after the lease's end: the second tick
+
+
+def test_a_release_in_time_ends_holding():
+    events = Story().enters(1.0, 1, "a", lease=2.0).leaves(2.9, 1, "a").ends(5.0)
+    assert spans(events, "holding", "end", "closed_by") == [(2.9, "released")]
+
+
+def test_renewing_moves_the_leases_end():
+    assert spans(renewed_lease(), "holding", "end", "closed_by") == [(2.5, "lease ended")]
+
+
+def test_a_lost_lock_is_held_no_longer():
+    events = Story().enters(1.0, 1, "a").say(2.0, "lost", 1, "a").leaves(3.0, 1, "a", lock=False).ends(5.0)
+    assert spans(events, "holding", "end", "closed_by") == [(2.0, "lost")]
+    assert spans(events, "inside", "end", "closed_by") == [(3.0, "left")]
+
+
+def test_a_lease_that_outlasts_the_run_is_open():
+    assert spans(Story().enters(1.0, 1, "a", lease=9.0).ends(5.0), "holding", "until", "closed_by") == [
+        (5.0, "run ended")
+    ]
+
+
+def test_the_same_attempt_may_take_the_lock_again_after_its_lease_ended():
+    story = Story().enters(1.0, 1, "a", lease=1.0).say(3.0, "acquired", 1, "a", lease=1.0)
+    assert spans(story.leaves(3.5, 1, "a").ends(5.0), "holding", "begin", "end") == [(1.0, 2.0), (3.0, 3.5)]
+
+
+def test_a_kill_bounds_whatever_the_lane_had_open():
+    events = killed_holder()
+    killed = intervals(events).query("closed_by == 'killed'")
+    assert list(killed.kind) == ["running", "inside"]
+    assert list(killed.until) == pytest.approx([2.42, 2.42])
+    assert killed.end.isna().all()
+    [order] = events.index[events.kind == "fault ended"]
+    assert (killed.until_order == order).all()
+
+
+def test_a_lock_without_a_lease_that_is_found_taken_outlived_its_holder():
+    assert spans(killed_holder(), "holding", "lane", "until", "closed_by")[1] == ("worker2", 10.0, "run ended")
+
+
+def test_a_lock_without_a_lease_that_another_gets_was_free():
+    story = Story().enters(1.0, 1, "a").fault(1.5, "began", 1, "kill").fault(1.6, "ended", 1, "kill")
+    story.enters(2.0, 2, "b").skips(2.5, 3, "c").leaves(3.0, 2, "b")
+    assert spans(story.ends(5.0), "holding", "until", "closed_by") == [(1.6, "killed"), (3.0, "released")]
+
+
+def test_a_lock_that_somebody_freed_by_hand_was_held_as_long_as_it_was_found_taken():
+    story = Story().enters(1.0, 1, "a").fault(1.5, "began", 1, "kill").fault(1.6, "ended", 1, "kill")
+    story.skips(2.5, 3, "c").enters(4.0, 2, "b").leaves(4.5, 2, "b")
+    assert spans(story.ends(5.0), "holding", "until", "closed_by")[0] == (2.5, "killed")
+
+
+def test_a_dead_holders_lease_ends_all_the_same():
+    assert spans(killed_holder(lease=3.2), "holding", "lane", "end", "closed_by")[1] == ("worker2", 5.21, "lease ended")
+
+
+def test_a_lane_comes_back_after_a_kill():
+    story = Story().enters(1.0, 1, "a").fault(1.5, "began", 1, "kill").fault(1.6, "ended", 1, "kill")
+    story.say(3.0, "started", 1, "a", pid=999).say(3.0, "entered", 1, "a", pid=999).say(4.0, "left", 1, "a", pid=999)
+    inside = spans(story.ends(5.0), "inside", "pid", "begin", "until", "closed_by")
+    assert inside == [(101, 1.0, 1.6, "killed"), (999, 3.0, 4.0, "left")]
+
+
+def test_a_task_delivered_anew_to_another_process_is_another_attempt():
+    story = Story().enters(1.0, 1, "a").enters(2.0, 2, "a").leaves(3.0, 1, "a").leaves(4.0, 2, "a")
+    assert spans(story.ends(5.0), "inside", "lane", "end") == [("worker1", 3.0), ("worker2", 4.0)]
+
+
+def test_a_retry_in_the_same_process_is_another_run():
+    story = Story().say(1.0, "started", 1, "a").say(1.5, "retried", 1, "a")
+    story.say(2.5, "started", 1, "a").say(3.0, "finished", 1, "a")
+    assert spans(story.ends(5.0), "running", "begin", "end", "closed_by") == [
+        (1.0, 1.5, "retried"),
+        (2.5, 3.0, "finished"),
+    ]
+
+
+def test_a_pause_belongs_to_the_lane_whoever_records_it():
+    story = (
+        Story().fault(1.0, "began", 2, "pause", seconds=2).say(3.0, "fault ended", 2, pid=7, detail={"fault": "pause"})
+    )
+    assert spans(story.ends(5.0), "paused", "lane", "begin", "end") == [("worker2", 1.0, 3.0)]
+
+
+def test_what_is_open_at_the_end_lasts_until_then():
+    story = Story().enters(1.0, 1, "a").sent(3.0)
+    assert spans(frame(story.told), "inside", "until", "closed_by") == [(3.0, "run ended")]
+    assert spans(story.ends(5.0), "inside", "until", "closed_by") == [(5.0, "run ended")]
+
+
+def test_what_is_open_at_the_end_overlaps_whatever_comes_later():
+    events = paused_holder()
+    story = Story().enters(1.0, 1, "a")
+    [(order,)] = spans(story.ends(5.0), "inside", "until_order")
+    assert order == len(story.told)
+    assert set(intervals(events).until_order) <= set(range(len(events) + 1))
+
+
+def test_nothing_makes_an_empty_table():
+    table = intervals(frame([]))
+    assert len(table) == 0
+    assert list(table.columns) == list(intervals(simulate()).columns)
+    assert list(table.dtypes) == list(intervals(simulate()).dtypes)
