@@ -13,6 +13,8 @@ from course_tasks import experiment, observation, place
 
 EVERY = 3.0  # seconds between two ticks of beat, unless a run asks for another interval
 
+ARGUMENTS = {"tasks.add": (4, 4)}  # what the producers, beat and the invoker, pass to a task that takes some
+
 app = Celery("course_tasks", include=["course_tasks.tasks"])
 
 
@@ -39,6 +41,7 @@ def configure():
         beat_schedule={
             task: {
                 "task": task,
+                "args": ARGUMENTS.get(task, ()),
                 "schedule": every,
                 # As if the last tick were one interval ago: the first comes at once.
                 "last_run_at": app.now() - timedelta(seconds=every),

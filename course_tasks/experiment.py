@@ -103,26 +103,41 @@ def critical_section(name, present, record):
     everybody walks in. The task's own exception is never hidden by an error on release.
     """
     if not present.lock:
-        record("entered")
-        yield True
-        record("left")
+        with _inside(record):
+            yield True
         return
     lock = lock_factory(present.run, os.getpid())(client("lock", os.getpid()), name)
     if not acquire(lock, wait=present.if_locked == "wait", waiting=lambda: record("waiting")):
         record("skipped")
         yield False
         return
-    record("acquired", lease=getattr(lock, "timeout", None))
+    record("acquired", lease=_lease(lock))
+    try:
+        with _inside(record):
+            yield True
+    except BaseException:
+        with contextlib.suppress(Exception):
+            _give_back(lock, record)
+        raise
+    _give_back(lock, record)
+
+
+@contextlib.contextmanager
+def _inside(record):
     record("entered")
     try:
-        yield True
+        yield
+    finally:
         record("left")
-    except BaseException:
-        record("left")
-        with contextlib.suppress(Exception):
-            lock.release()
-            record("released")
-        raise
+
+
+def _lease(lock):
+    """Seconds until ``lock`` frees itself, where it says so as redis-py's locks do; else None."""
+    timeout = getattr(lock, "timeout", None)
+    return timeout if isinstance(timeout, int | float) else None
+
+
+def _give_back(lock, record):
     try:
         lock.release()
     except redis.exceptions.LockError as error:

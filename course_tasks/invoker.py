@@ -1,13 +1,12 @@
 """The producer: ``python -m course_tasks.invoker`` puts tasks into the queue and leaves.
 
-It also writes new mail into the outbox, unless it is told which task to send.
+With ``--mails`` it writes new mail into the outbox first.
 """
 
 import argparse
 
-from course_tasks import mailroom, observation, place, tasks
-
-ARGUMENTS = {"tasks.add": (4, 4)}
+from course_tasks import experiment, mailroom, observation, place, tasks
+from course_tasks.celery import ARGUMENTS
 
 
 def send(names, times):
@@ -29,7 +28,7 @@ def main(argv=None):
     if place.lab():
         observation.publish_as("invoker")
     if arguments.mails:
-        mailroom.outbox().write(arguments.mails)
+        mailroom.outbox(experiment.current().run).write(arguments.mails)
     for task_id in send(names, arguments.times):
         print("sent", task_id)
 

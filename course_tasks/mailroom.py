@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
-from email.utils import make_msgid
+from email.utils import localtime, make_msgid
 
 from course_tasks import experiment, place
 
@@ -51,11 +51,14 @@ class Outbox:
         with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
             yield db
 
-    def write(self, count):
-        """Put ``count`` new, unsent mails into the outbox."""
+    def write(self, count, only_first=False):
+        """Put ``count`` new, unsent mails into the outbox; with ``only_first``, if there never was any."""
         with self._open() as db:
-            first = db.execute("SELECT coalesce(max(number), 0) + 1 FROM mail").fetchone()[0]
-            rows = [(number, RECIPIENT, f"Your order no. {number}") for number in range(first, first + count)]
+            db.execute("BEGIN IMMEDIATE")  # or two writers would give out the same numbers
+            last = db.execute("SELECT coalesce(max(number), 0) FROM mail").fetchone()[0]
+            if last and only_first:
+                return
+            rows = [(number, RECIPIENT, f"Your order no. {number}") for number in range(last + 1, last + 1 + count)]
             db.executemany("INSERT INTO mail (number, recipient, subject) VALUES (?, ?, ?)", rows)
 
     def oldest_unsent(self):
@@ -77,21 +80,18 @@ class Outbox:
             return [row[0] for row in db.execute("SELECT number FROM mail WHERE sent_by IS NULL ORDER BY number")]
 
 
-def outbox():
-    """The outbox that the tasks of this process work on: the present run's, or one's own outside a lab."""
+def outbox(run):
+    """The outbox that the tasks of ``run`` (a lab's run, 0 between the runs) work on; outside a lab, one's own."""
     here = place.lab()
     if here:
-        return Outbox(here.outbox(experiment.current().run))
-    mine = place.own_directory() / "outbox.sqlite"
-    fresh = not mine.exists()
-    box = Outbox(mine)
-    if fresh:
-        box.write(100)  # so that worker and beat alone have something to send
+        return Outbox(here.outbox(run))
+    box = Outbox(place.own_directory() / "outbox.sqlite")
+    box.write(100, only_first=True)  # so that worker and beat alone have something to send
     return box
 
 
-def deliver(mail, sender):
-    """Deliver ``mail`` (a Mail) for the process called ``sender``.
+def deliver(mail, sender, run):
+    """Deliver ``mail`` (a Mail) for the process called ``sender``, in ``run``.
 
     In a lab it goes by LMTP to the mail service; outside a lab there is no service, and the mail is filed straight
     into the Maildir ``inbox`` of one's own data directory. Raises ``smtplib.SMTPException`` or OSError where the
@@ -99,12 +99,13 @@ def deliver(mail, sender):
     """
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = f"{sender}@example.email", mail.to, mail.subject
+    message["Date"] = localtime()
     message["Message-ID"] = make_msgid(domain="example.email")
     message["X-Mail-Number"] = str(mail.number)
     message.set_content(f"{mail.subject} is on its way.\n")
     here = place.lab()
     if here:
-        message["X-Run"] = str(experiment.current().run)
+        message["X-Run"] = str(run)
         with smtplib.LMTP(str(here.socket("mail")), local_hostname="localhost") as service:
             service.send_message(message)
     else:
@@ -113,6 +114,8 @@ def deliver(mail, sender):
 
 def file(message, maildir):
     """File an email ``message`` in the Maildir at ``maildir``, which is made if it is missing."""
+    for part in ("", "tmp", "new", "cur"):  # mailbox.Maildir makes them too, but not if another process does so meanwhile
+        os.makedirs(os.path.join(maildir, part), mode=0o700, exist_ok=True)
     box = mailbox.Maildir(maildir)
     try:
         box.add(message)

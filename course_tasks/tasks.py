@@ -46,14 +46,14 @@ def send_mail_from_queue(self):
         if not inside:
             log.info("Locked: leaving the mail to whoever is inside")
             return SKIPPED
-        outbox = mailroom.outbox()
+        outbox = mailroom.outbox(present.run)
         mail = outbox.oldest_unsent()
         if mail is None:
             log.info("The outbox is empty")
         else:
             record("read", mail=mail.number)
             time.sleep(present.takes)
-            mailroom.deliver(mail, me)
+            mailroom.deliver(mail, me, present.run)
             outbox.mark_sent(mail.number, me)
             print(f"Email message successfully sent, [{mail.to}]")
     print("release resources")

@@ -16,11 +16,12 @@ REPEATS = 20 if THOROUGH else 1
 
 
 @pytest.fixture
-def private_tmp(monkeypatch):
+def private_tmp(monkeypatch, tmp_path_factory):
     """A temporary directory that is the test's own TMPDIR, so that whatever is left in it was left by the test.
 
     pytest's tmp_path is too long for this: a Unix socket's path has room for about 100 bytes.
     """
+    tmp_path_factory.getbasetemp()  # made now, it lies outside
     with tempfile.TemporaryDirectory(prefix="course-") as directory:
         monkeypatch.setenv("TMPDIR", directory)
         monkeypatch.setattr(tempfile, "tempdir", None)
@@ -57,3 +58,13 @@ def assert_nothing_left(directory, within=3.0):
         time.sleep(0.05)
     told = [f"process {p.pid}: {' '.join(p.cmdline())}" for p in processes if p.is_running()]
     pytest.fail("\n".join([f"left behind after {within} s:", *told, *map(str, files)]), pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell what each lesson took, as tests/test_notebooks.py recorded it."""
+    reports = terminalreporter.getreports("passed")
+    lessons = [value for report in reports for name, value in report.user_properties if name == "lesson"]
+    if lessons:
+        terminalreporter.section("seconds for each lesson")
+        for seconds, name in lessons:
+            terminalreporter.write_line(f"{seconds:7.1f} s  {name}")

@@ -7,8 +7,6 @@ from conftest import ROOT, THOROUGH, assert_nothing_left
 
 from tools import hygiene, lessons
 
-SECONDS = {}  # lesson -> seconds of its first run, told at the end
-
 
 def checkout():
     """The files of the checkout, except for what tests and tools may well write."""
@@ -16,14 +14,6 @@ def checkout():
     tops = [path for path in ROOT.iterdir() if path.name not in mine]
     paths = {path for top in tops for path in (top, *top.rglob("*"))}
     return {path for path in paths if "__pycache__" not in path.parts}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def table(request):
-    yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    for name, seconds in SECONDS.items():
-        reporter.write_line(f"\n{seconds:7.1f} s  {name}", bold=True)
 
 
 @pytest.fixture
@@ -35,7 +25,7 @@ def jupyter_elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", lessons.lessons(), ids=lambda path: path.stem)
-def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, private_tmp, jupyter_elsewhere):
+def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, private_tmp, jupyter_elsewhere, record_property):
     before = checkout()
     client = lessons.client(path)
     with client.setup_kernel():
@@ -43,7 +33,8 @@ def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, private_tmp, ju
             begin = time.monotonic()
             for index, cell in enumerate(client.nb.cells):
                 client.execute_cell(cell, index)
-            SECONDS[path.stem + (", again in the same kernel" if repeat else "")] = time.monotonic() - begin
+            again = ", again in the same kernel" if repeat else ""
+            record_property("lesson", (time.monotonic() - begin, path.stem + again))
     assert_nothing_left(private_tmp)
     assert checkout() - before == set()
 

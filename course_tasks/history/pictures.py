@@ -75,9 +75,12 @@ class Picture:
         return f"{self.title}\n{self.text}"
 
 
-def picture(events, title=None):
-    """Return the :class:`Picture` of one run's ``events`` (from ``frame``); ``title`` is the finding by default."""
-    return _pictured({None: events}, title)
+def picture(events, title=None, over=True):
+    """Return the :class:`Picture` of one run's ``events`` (from ``frame``); ``title`` is the finding by default.
+
+    Where the run is not ``over``, nothing is written beneath: the text would say what never came, and was still open.
+    """
+    return _pictured({None: events}, title, over)
 
 
 def compare(runs):
@@ -85,13 +88,13 @@ def compare(runs):
     return _pictured(runs, None)
 
 
-def _pictured(runs, title):
+def _pictured(runs, title, over=True):
     """One timeline below the other for ``runs``, name -> events; the name None says nothing."""
     found = {name: Findings(events, intervals(events)) for name, events in runs.items()}
     titles = [title or _named(name, finding(run), " \N{EN DASH} ", lower=True) for name, run in found.items()]
-    texts = [_named(name, summary(run), ": ") for name, run in found.items()]
+    texts = [_named(name, summary(run), ": ") for name, run in found.items()] if over else [f"So far: {titles[0]}"]
     panels = [_Panel(run, _wrapped(said, theme.TITLE_SIZE)) for run, said in zip(found.values(), titles, strict=True)]
-    lines = [line for text in texts for line in _wrapped(text, theme.LABEL_SIZE)]
+    lines = [line for text in texts for line in _wrapped(text, theme.LABEL_SIZE)] if over else []
     left = max(panel.left for panel in panels)
     end = max(end_of_axis(panel.findings) for panel in panels)
     top = total = sum(panel.room for panel in panels) + LINE * len(lines) + theme.MARGIN

@@ -49,7 +49,7 @@ KINDS = {
     "finished": "the task ended without an error",
     "delivered": "the inbox received a mail",
     "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds",
-    "fault ended": "the fault is over; for a kill: the whole process tree is gone",
+    "fault ended": "the fault is over; for a kill: the whole process tree does nothing any more",
     "ended": "the run ended",
 }
 

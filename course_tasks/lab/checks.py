@@ -2,7 +2,6 @@
 
 import html
 import importlib.metadata
-import shutil
 import subprocess
 import sys
 
@@ -65,8 +64,7 @@ def _server():
 
 def _temporary_directory():
     try:
-        path = directory.make()
+        path = directory.choose()
     except LabError as error:
         return "temporary directory", "not usable", str(error)
-    shutil.rmtree(path)
     return "temporary directory", str(path.parent), None

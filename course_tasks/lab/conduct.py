@@ -2,23 +2,25 @@
 
 import json
 import math
+import signal
 import smtplib
 import time
 from collections import Counter
 
 from course_tasks import history
 from course_tasks.history.recording import Recorder
+from course_tasks.lab import directory
 from course_tasks.lab import faults as faulty
 from course_tasks.lab.arguments import count
 from course_tasks.lab.live import Live
 from course_tasks.lab.packing import pack
 from course_tasks.lab.run import Run, read_inbox
+from course_tasks.lab.sending import ENDS
 from course_tasks.mailroom import Outbox
 
 MAIL = "tasks.send_mail_from_queue"
 TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
 IF_LOCKED = ("skip", "wait")
-ENDS = ("finished", "failed", "skipped")  # a task that ended so does not come back; one that is "retried" does
 LOOK = 0.1  # seconds between two looks at the history at most
 SETTLE = 2.0  # seconds for a message that is on its way to a worker to arrive there
 
@@ -63,14 +65,13 @@ class Conductor:
 
     def _conduct(self, producer, command, done):
         lab = self.lab
-        if lab.unsettled:
-            lab.settle(everything=True)
-        lab.await_workers()
+        lab.begin()
         lab.unsettled = True
         try:
             with Live(self.seconds, lab.live) as live:
                 self._begin(producer, command)
                 self._watch(done, live)
+            failed = lab.exit_status(producer)
             missed = self.faults.finish()
             self._end(producer)
             events = history.read(lab.client("history"), self.plan.run)
@@ -80,16 +81,19 @@ class Conductor:
             lab.settle(everything=True)
             raise
         notes = [f"{fault} never landed: its moment did not come." for fault in missed]
+        if failed:
+            notes.append(f"{producer} ended by itself, with status {failed}; lab.logs({producer!r}) shows why.")
         return Run(self.plan.run, events, inbox, (*notes, *complaints(events)))
 
     def _begin(self, producer, command):
         lab, run = self.lab, self.plan.run
-        lab.place.run(run).mkdir(mode=0o700)
-        if self.packed:
-            (lab.place.run(run) / "lock.pkl").write_bytes(self.packed)
-        if self.plan.task == MAIL:
-            Outbox(lab.place.outbox(run)).write(self.mails)
-        self.plan.write(lab.place)
+        with directory.writing(lab.place.path.parent):
+            lab.place.run(run).mkdir(mode=0o700)
+            if self.packed:
+                (lab.place.run(run) / "lock.pkl").write_bytes(self.packed)
+            if self.plan.task == MAIL:
+                Outbox(lab.place.outbox(run)).write(self.mails)
+            self.plan.write(lab.place)
         lanes = [producer, *lab.workers, *(["inbox"] if self.plan.task == MAIL else [])]
         plan = {"every": self.plan.every, "takes": self.plan.takes, "seconds": self.seconds, "mails": self.mails}
         said = {name: value for name, value in plan.items() if value is not None}
@@ -101,7 +105,7 @@ class Conductor:
             events = self._look(max(0.001, min(LOOK, self.seconds - elapsed, self.faults.next_due(elapsed))))
             elapsed = time.monotonic() - self.began
             self.faults.step(elapsed, events)
-            live.update(elapsed, events)
+            live.update(elapsed, events, draw=not self.faults.imminent(elapsed))
 
     def _look(self, seconds):
         """The new events, after waiting for them for ``seconds`` at most; they are taken note of."""
@@ -123,16 +127,20 @@ class Conductor:
             self.ended.add(task)
 
     def _end(self, producer):
-        """End the producer and every worker with a task in its hands; then the history is complete."""
+        """End the producer, and stop every worker with a task in its hands; then the history is complete."""
         lab = self.lab
         lab.end([producer])
         queue = lab.client("broker").pipeline().lrange("celery", 0, -1).delete("celery").execute()[0]
         queued = {json.loads(message)["headers"]["id"] for message in queue}
-        deadline = time.monotonic() + SETTLE
+        stopped, deadline = [], time.monotonic() + SETTLE
         while True:
             while self._look(0.001):
                 pass
-            lab.end([worker for worker in lab.workers if self.busy[worker] > 0])
+            # Stopped, not killed: a lock that the system frees at its holder's death must not let the next one in.
+            for worker in lab.workers:
+                if self.busy[worker] > 0 and worker not in stopped:
+                    lab.send_signal(worker, signal.SIGSTOP)
+                    stopped.append(worker)
             # A message that left the queue and was not received yet is on its way to a worker: see it arrive.
             under_way = [task for task, count in self.published.items() if count > self.received[task]]
             if not set(under_way) - queued or time.monotonic() > deadline:
@@ -140,7 +148,9 @@ class Conductor:
             time.sleep(0.005)
         with smtplib.LMTP(str(lab.place.socket("mail")), local_hostname="localhost") as mail:
             mail.noop()  # answered after whatever was delivered before it
+        self._look(0)  # a round trip: whatever the stopped ones had sent is in the history now
         self.record("ended")
+        lab.end(stopped)
 
 
 def complaints(events):

@@ -6,9 +6,6 @@ class LabError(RuntimeError):
 
 
 def last_lines(log, count=8):
-    """The last ``count`` lines of the file at ``log``, indented, for the end of an error message."""
-    try:
-        lines = log.read_text(errors="replace").strip().splitlines()[-count:]
-    except OSError:
-        lines = []
+    """The last ``count`` lines of ``log`` (bytes), indented, for the end of an error message."""
+    lines = log.decode(errors="replace").strip().splitlines()[-count:]
     return "\n".join(f"    {line}" for line in lines) or "    (it wrote nothing)"

@@ -12,6 +12,7 @@ from course_tasks.history.recording import KINDS
 from course_tasks.lab.arguments import duration
 
 HOLDER = "holder"
+IMMINENT = 0.5  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +106,10 @@ class Faults:
         ends = [moment - time.monotonic() for moment, _ in self._paused.values()]
         return min(begins + ends, default=float("inf"))
 
+    def imminent(self, elapsed):
+        """Whether a fault may come at any moment: then nobody should be busy with something else, such as a picture."""
+        return any(fault.when for fault in self.armed) or bool(self._triggered) or self.next_due(elapsed) < IMMINENT
+
     def finish(self):
         """End what is under way, and return the faults that never landed."""
         for worker in list(self._paused):
@@ -133,9 +138,12 @@ class Faults:
         return next((worker for worker, _ in reversed(self._holding) if worker not in self.dead), None)
 
     def _kill(self, worker):
+        # A lock that the system frees at its holder's death may be somebody else's a moment later. So the history must
+        # say before that moment that this worker does nothing any more: it is stopped, and only then killed.
+        self.send(worker, signal.SIGSTOP)
         self.record("fault began", lane=worker, detail={"fault": "kill"})
-        self.end(worker)
         self.record("fault ended", lane=worker, detail={"fault": "kill"})
+        self.end(worker)
         self.dead.add(worker)
 
     def _stop(self, worker, fault):

@@ -7,7 +7,6 @@ import shlex
 import time
 
 import redis
-from kombu import Connection
 
 from course_tasks import place
 from course_tasks.experiment import Experiment
@@ -17,6 +16,7 @@ from course_tasks.lab.conduct import Conductor
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.line import Line
 from course_tasks.lab.live import notebook
+from course_tasks.lab.sending import Sender
 from course_tasks.lab.shown import Processes, Shown
 from course_tasks.observation import READY
 
@@ -57,10 +57,12 @@ class Lab:
         self._clients = {}
         self._runs = 0
         self.unsettled = False  # whether a run was cut short, and left something behind
-        self.place = place.Place(directory.make())
+        self.place = place.Place(directory.choose())
         self._line = Line(self.place)
+        self._sender = Sender(self.place.url("broker"), self.client("history"))
         _open_lab = self
         try:
+            self._line.open()
             self._start_up(called)
         except BaseException:
             self.close()
@@ -71,7 +73,10 @@ class Lab:
             display(self.processes)
 
     def _start_up(self, called):
-        Experiment().write(self.place)
+        self._line.call("status")  # the warden answers when it has made the directory
+        with directory.writing(self.place.path.parent):
+            Experiment().write(self.place)
+            self.place.run(0).mkdir(mode=0o700)  # the mail of tasks that are sent between the runs
         for name in SERVERS:
             self.start(name, servers.command(self.place, name))
         self._await({name: self._answers(name) for name in SERVERS}, called)
@@ -95,9 +100,20 @@ class Lab:
         """Send signal ``number`` to the whole process tree of ``name``."""
         self._line.call("send", name=name, number=number)
 
+    def exit_status(self, name):
+        """None while the process ``name`` is alive; else its exit status, negative for the signal that ended it."""
+        return self._line.call("status").get(name)
+
     def await_workers(self):
         """Return once every worker is ready."""
         self._await({worker: self._is_ready(worker) for worker in self.workers}, time.monotonic())
+
+    def begin(self):
+        """Return when the lab is clean and every worker ready. Raises LabError where the lab is closed."""
+        self._line.call("status")
+        if self.unsettled or self._sender.under_way():
+            self.settle(everything=True)
+        self.await_workers()
 
     def settle(self, everything=False):
         """Make the lab clean for the next run: nothing queued or held, every worker alive.
@@ -107,7 +123,11 @@ class Lab:
         self.unsettled = True
         if everything:
             self.end([*PRODUCERS, *self.workers])
-        Experiment().write(self.place)
+            self._sender.forget()
+            for client in self._clients.values():  # an interrupt may have left a reply unread
+                client.connection_pool.disconnect()
+        with directory.writing(self.place.path.parent):
+            Experiment().write(self.place)
         broker = self.client("broker")
         for key in broker.scan_iter():
             if not key.startswith(BINDINGS):
@@ -136,10 +156,10 @@ class Lab:
             time.sleep(LOOK)
 
     def _start_error(self, name, what):
-        command = shlex.join(self._commands[name])
+        command, log = shlex.join(self._commands[name]), self.place.log(name)
         return LabError(
             f"{name} {what} while it started. Its command was\n    {command}\nand the last lines it wrote are\n"
-            + last_lines(self.place.log(name))
+            + last_lines(log.read_bytes() if log.exists() else b"")
         )
 
     def _answers(self, name):
@@ -183,7 +203,8 @@ class Lab:
         if server not in self._clients:
             if server not in SERVERS:
                 raise ValueError(f"no server is called {server!r}; the lab has {', '.join(SERVERS)}")
-            self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)))
+            # Without redis-py's ten silent attempts: a server that is not there is not there.
+            self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)), retry=None)
         return self._clients[server]
 
     @property
@@ -239,12 +260,8 @@ class Lab:
 
         ``.get(timeout=10)`` waits for the result, where the task has one.
         """
-        from celery import Celery
-
-        app = Celery("notebook", backend=self.place.url("broker"), set_as_current=False)
-        app.conf.update(task_serializer="json", accept_content=["json"])
-        with Connection(self.place.url("broker")) as connection:
-            return app.send_task(task, args, connection=connection)
+        self._line.call("status")  # a lab that is closed says so; Celery would knock at its broker for a while
+        return self._sender.send(task, args)
 
     def run(
         self,

@@ -1,12 +1,15 @@
 """The kernel's end of the line to the warden: start it, ask it, notice when it is gone."""
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import course_tasks
@@ -14,6 +17,7 @@ from course_tasks import place
 from course_tasks.lab.errors import LabError, last_lines
 
 PACKAGE = Path(course_tasks.__file__).parent.parent
+PATIENCE = 15.0  # seconds until a warden that was told to end has ended
 
 
 class Line:
@@ -23,31 +27,36 @@ class Line:
         self.where = where
         self.owner = os.getpid()
         self._number = 0
-        self._socket, theirs = socket.socketpair()
-        try:
-            with theirs, open(where.log("warden"), "wb") as log:
-                self._process = subprocess.Popen(
-                    # -P: a file of the learner's called redis.py must not be taken for the library
-                    [sys.executable, "-P", "-m", "course_tasks.lab.warden", str(theirs.fileno()), str(self.owner)],
-                    pass_fds=[theirs.fileno()],
-                    cwd=where.path,
-                    env=environment(where),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-        except BaseException:
-            self._socket.close()
-            shutil.rmtree(where.path, ignore_errors=True)
-            raise
-        # The warden removes the directory when it ends; if it was killed, this does.
+        self._ends = contextlib.ExitStack()  # what close() closes
+        self._socket = self._log = self._process = self._funeral = None
+
+    def open(self):
+        """Start the warden. Where that fails or is interrupted, :meth:`close` ends whatever was started."""
+        self._socket, theirs = map(self._ends.enter_context, socket.socketpair())
+        # Without a name: the warden makes the lab's directory, and may have to say why it could not.
+        self._log = self._ends.enter_context(tempfile.TemporaryFile(dir=self.where.path.parent))
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: a file of the learner's called redis.py must not be taken for the library
+                [sys.executable, "-P", "-m", "course_tasks.lab.warden", str(theirs.fileno()), str(self.owner)],
+                pass_fds=[theirs.fileno()],
+                cwd=self.where.path.parent,
+                env=environment(self.where),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,
+            )
         self._funeral = threading.Thread(target=self._bury, name="warden's funeral", daemon=True)
         self._funeral.start()
 
     def _bury(self):
+        """Wait for the warden's end. It removes the directory itself; if it was killed, this does."""
         self._process.wait()
-        shutil.rmtree(self.where.path, ignore_errors=True)
+        deadline = time.monotonic() + PATIENCE
+        while self.where.path.exists() and time.monotonic() < deadline:
+            shutil.rmtree(self.where.path, ignore_errors=True)  # may meet a process that writes its last line there
+            time.sleep(0.01)
 
     @property
     def pid(self):
@@ -91,14 +100,14 @@ class Line:
     def _gone(self):
         return LabError(
             "The lab is closed, or its warden was ended from outside: run the cell that starts the lab again.\n"
-            + last_lines(self.where.log("warden"))
+            + last_lines(b"" if self._log.closed else os.pread(self._log.fileno(), 2**20, 0))
         )
 
     def close(self):
         """Hang up, and return once the warden has ended every process and removed the directory."""
-        self._socket.close()
-        if os.getpid() == self.owner:
-            self._funeral.join(15)
+        self._ends.close()
+        if self._funeral and os.getpid() == self.owner:
+            self._funeral.join(PATIENCE)
 
 
 def environment(where):

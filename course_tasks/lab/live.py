@@ -45,24 +45,23 @@ class Live:
         return self
 
     def __exit__(self, *_):
+        self._bar.total = self._bar.n  # a run may be done early; tqdm would take that for a failure, and leave a red bar
         self._bar.close()
         if self._picture:
             from IPython.display import HTML
 
             self._picture.update(HTML(""))  # the finished picture is the learner's to ask for: run.timeline()
 
-    def update(self, elapsed, events):
-        """Note ``events`` (dicts, the new ones), ``elapsed`` seconds into the run, and redraw if it is time."""
+    def update(self, elapsed, events, draw=True):
+        """Note ``events`` (dicts, the new ones), ``elapsed`` seconds into the run; if it is time and ``draw``, redraw."""
         self._events += events
         self._bar.update(min(elapsed, self.seconds) - self._bar.n)
-        if self._picture and self._events and elapsed >= self._next:
+        if draw and self._picture and self._events and elapsed >= self._next:
             began = time.monotonic()
             self._redraw()
             self._next = elapsed + max(REDRAW, SHARE * (time.monotonic() - began))
 
     def _redraw(self):
-        from IPython.display import Image
-
         from course_tasks.history import frame, picture
 
-        self._picture.update(Image(picture(frame(self._events)).png()))
+        self._picture.update(picture(frame(self._events, now=time.monotonic()), over=False))

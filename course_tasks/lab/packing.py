@@ -10,10 +10,13 @@ import pickle
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import cloudpickle
 
 PLAIN = (pickle.PicklingError, TypeError, AttributeError, NotImplementedError, RecursionError)
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 def pack(lock):
@@ -27,33 +30,40 @@ def pack(lock):
             f"lock must be a class, or a function that takes (client, name) and returns a lock; {lock!r} is an object of "
             f"{type(lock).__name__}: pass the class itself, without making one here."
         )
-    try:
-        with _by_value(lock):
+    with _learners_modules_by_value():
+        try:
             return cloudpickle.dumps(lock)
-    except PLAIN as error:
-        name = getattr(lock, "__name__", repr(lock))
-        found = list(_unsendable(lock, name, set())) or [f"something ({error})"]
-        raise TypeError(
-            f"{name} can't be sent to the workers: it reaches {', '.join(found)}, which belongs to this process alone. "
-            "Make it in __init__ or in acquire(), where each worker makes its own, and use the client that is passed in."
-        ) from error
+        except PLAIN as error:
+            name = getattr(lock, "__name__", repr(lock))
+            found = list(_unsendable(lock, name, set())) or [f"something ({error})"]
+            raise TypeError(
+                f"{name} can't be sent to the workers: it reaches {', '.join(found)}, which belongs to this process alone. "
+                "Make it in __init__ or in acquire(), where each worker makes its own, and use the client that is passed in."
+            ) from error
 
 
 @contextlib.contextmanager
-def _by_value(lock):
-    """Send the code of a module that is the learner's own too: a worker could not import it."""
-    module = sys.modules.get(getattr(lock, "__module__", None))
-    file = getattr(module, "__file__", None)
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    theirs = file and not any(Path(file).is_relative_to(path) for path in installed)
-    if not theirs or module.__name__.split(".")[0] in ("course_tasks", "__main__"):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
+def _learners_modules_by_value():
+    """Send the code of the learner's own modules, not only their names: a worker could not import them."""
+    theirs = [module for name, module in list(sys.modules.items()) if _is_learners(name, module)]
+    for module in theirs:
+        cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        for module in theirs:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_learners(name, module):
+    """Whether ``module`` was found beside the notebook or the script, and is neither installed nor the course's own."""
+    if not isinstance(module, ModuleType) or module.__name__ != name:
+        return False
+    file = vars(module).get("__file__")  # asking a lazy module for the attribute might import something
+    if not file or name.partition(".")[0] in ("course_tasks", "__main__"):
+        return False
+    path = Path(file)
+    return path.is_absolute() and not INSTALLED & set(path.parts) and not path.is_relative_to(STANDARD_LIBRARY)
 
 
 def _unsendable(value, name, seen):
@@ -68,11 +78,15 @@ def _unsendable(value, name, seen):
         pass
     if inspect.isclass(value):
         inner = {f"{name}.{key}": item for key, item in vars(value).items()}
+        inner |= {base.__name__: base for base in value.__bases__}
     elif inspect.isfunction(value):
         reached = inspect.getclosurevars(value)
-        inner = {**reached.globals, **reached.nonlocals}
+        named = {key: what.default for key, what in inspect.signature(value).parameters.items()}
+        inner = {**reached.globals, **reached.nonlocals, **named}
     elif isinstance(value, staticmethod | classmethod):
         inner = {name: value.__func__}
+    elif inspect.ismodule(value):
+        inner = {f"{name}.{key}": item for key, item in vars(value).items()}
     else:
         yield f"the variable {name} (a {type(value).__module__}.{type(value).__name__})"
         return

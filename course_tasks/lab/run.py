@@ -1,12 +1,16 @@
 """What a run leaves: its history, its inbox, a verdict, and the picture."""
 
+from __future__ import annotations
+
 import dataclasses
 import html
 from functools import cached_property
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from course_tasks import history, mailroom
+
+if TYPE_CHECKING:  # it takes half a second to load: not before there is a run
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +64,8 @@ def compare(runs):
 
 def read_inbox(maildir, events):
     """The DataFrame of the messages in ``maildir``; the times of delivery are those of ``events``."""
+    import pandas as pd
+
     delivered = events[events["kind"] == "delivered"]
     letters = {letter["Message-ID"]: letter for letter in mailroom.letters(maildir)}
     rows = [

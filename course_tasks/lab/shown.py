@@ -25,7 +25,15 @@ class Processes:
         head = "".join(f"<th {cell}>{title}</th>" for title in ("process", "ready after", "pid", "command"))
         rows = "".join(
             f"<tr><td {cell}>{name}</td><td {cell}>{ready:.2f} s</td><td {cell}>{pid}</td>"
-            f'<td style="text-align:left"><code>{html.escape(command)}</code></td></tr>'
+            f'<td style="text-align:left"><code>{_unbroken(command)}</code></td></tr>'
             for name, command, pid, ready in self.rows
         )
         return f'<table aria-label="processes of the lab"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _unbroken(command):
+    """``command`` as HTML in which no option is broken at its hyphens; only between words."""
+    words = (html.escape(word) for word in command.split(" "))
+    return " ".join(
+        f'<span style="white-space:nowrap">{word}</span>' if word.startswith("-") else word for word in words
+    )

@@ -9,8 +9,9 @@ or servers). The warden starts the rest on request, and leaves its loop for good
   open, or
 * it is told to terminate.
 
-However it leaves, it kills all its descendants and removes the lab's directory. If the warden itself is killed, its
-children are told by the system where the system can (Linux: PR_SET_PDEATHSIG), and the kernel removes the directory.
+It makes the lab's directory, so that there is never one without somebody to remove it. However it leaves, it kills
+all its descendants and removes the directory. If the warden itself is killed, its children are told by the system
+where the system can (Linux: PR_SET_PDEATHSIG), and the kernel removes the directory.
 
 Celery processes are forked from the warden, which has Celery imported already, instead of being started as new
 interpreters: same command line, three ready in 0.5 s instead of 0.85. The warden has a single thread, so a
@@ -115,6 +116,8 @@ class Warden:
 
     def send(self, name, number):
         """Send signal ``number`` to the whole process tree of ``name``, and return how many processes there were."""
+        if not self.alive(name):
+            return 0
         family = self._family(name)
         os.killpg(self.processes[name], number)
         for process in family:  # those that left the group
@@ -267,7 +270,9 @@ def main(descriptor, kernel):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kinship.adopt_orphans()
     setproctitle.setproctitle(f"course_tasks: warden of {where.path}")
+    where.path.mkdir(mode=0o700)
     try:
+        os.chdir(where.path)
         with socket.socket(fileno=descriptor) as line:
             serve(warden, kernel, line)
     except OSError:

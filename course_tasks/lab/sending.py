@@ -1,0 +1,65 @@
+"""Single tasks, sent between the runs of a lab from a cell, and whether they are over when the next run begins."""
+
+import functools
+import time
+
+from celery import Celery
+from celery.app.backends import by_url
+from kombu import Connection
+from kombu.utils.uuid import uuid
+
+from course_tasks import history
+from course_tasks.history.recording import Recorder
+
+BETWEEN = 0  # the number under which the history keeps what happens between the runs
+ENDS = ("finished", "failed", "skipped")  # a task that ended so does not come back; one that is "retried" does
+AFTERMATH = 0.1  # seconds from a task's result, for which a cell may have waited, to its end in the history
+
+
+class App(Celery):
+    """A Celery application that sends to the broker at ``url``, and finds results there, whatever the environment says.
+
+    Celery itself would prefer CELERY_RESULT_BACKEND to what it is told here.
+    """
+
+    def __init__(self, url):
+        super().__init__("notebook", loader="app", set_as_current=False)
+        self.conf.update(task_serializer="json", accept_content=["json"])
+        self.url = url
+
+    @functools.cached_property
+    def backend(self):
+        make, url = by_url(self.url, self.loader)
+        return make(app=self, url=url)
+
+
+class Sender:
+    """Sends tasks to the broker at ``url``; ``client`` is a ``redis.Redis`` connected to the history server."""
+
+    def __init__(self, url, client):
+        self.app, self.client = App(url), client
+        self._under_way, self._last = set(), "0"  # ids of tasks; id of the last entry of the history that was read
+
+    def send(self, task, args):
+        """Send ``task`` (a name) with ``args`` and return its AsyncResult."""
+        task_id = uuid()
+        Recorder(self.client, BETWEEN, "notebook")("sent", task=task_id, name=task)
+        with Connection(self.app.url) as connection:
+            return self.app.send_task(task, args, task_id=task_id, connection=connection)
+
+    def under_way(self):
+        """Whether a task sent between the runs, from a cell or a terminal, is queued, running, or to be retried."""
+        new, deadline = True, time.monotonic() + AFTERMATH
+        while new or (self._under_way and time.monotonic() < deadline):
+            block_seconds = AFTERMATH if self._under_way else 0
+            self._last, new = history.follow(self.client, BETWEEN, self._last, block_seconds)
+            for event in new:
+                if event["kind"] in ENDS:
+                    self._under_way.discard(event["task"])
+                elif "task" in event:
+                    self._under_way.add(event["task"])
+        return bool(self._under_way)
+
+    def forget(self):
+        """Take note that whatever was under way has been ended."""
+        self._under_way.clear()

@@ -1,0 +1,157 @@
+"""Bad arguments: an error that names the argument, before anything has changed."""
+
+import math
+import os
+
+import pytest
+from labs import Setnx
+
+from course_tasks import Lab, kill, pause
+from course_tasks.lab import LabError
+
+BAD_WORKERS = [0, -1, 33, "3", 3.0, None, True]
+
+BAD_RUNS = {
+    "every=0": dict(every=0),
+    "every=-1": dict(every=-1),
+    "every=nan": dict(every=math.nan),
+    "every=inf": dict(every=math.inf),
+    "every=None": dict(every=None),
+    "every=10**400": dict(every=10**400),
+    "takes=-1": dict(takes=-1),
+    "takes=nan": dict(takes=math.nan),
+    "takes='long'": dict(takes="long"),
+    "seconds=0": dict(seconds=0),
+    "seconds=nan": dict(seconds=math.nan),
+    "seconds=inf": dict(seconds=math.inf),
+    "seconds=[]": dict(seconds=[]),
+    "if_locked='maybe'": dict(if_locked="maybe"),
+    "if_locked=None": dict(if_locked=None),
+    "task='tasks.sub'": dict(task="tasks.sub"),
+    "task=None": dict(task=None),
+    "mails=-1": dict(mails=-1),
+    "mails=1.5": dict(mails=1.5),
+    "mails='3'": dict(mails="3"),
+    "mails=True": dict(mails=True),
+    "lock=5": dict(lock=5),
+    "lock='Setnx'": dict(lock="Setnx"),
+    "lock=an instance": dict(lock=Setnx(None, "mail")),
+    "faults='kill'": dict(faults="kill"),
+    "faults=None": dict(faults=None),
+    "faults=[kill]": dict(faults=[kill]),
+    "faults=worker9": dict(faults=[kill("worker9", after=1)]),
+    "faults=worker1@localhost": dict(faults=pause(1, "worker1@localhost", after=1)),
+}
+
+BAD_FAULTS = {
+    "kill()": lambda: kill(),
+    "kill(when and after)": lambda: kill(when="entered", after=1),
+    "kill(when=unknown)": lambda: kill(when="exited"),
+    "kill(when=5)": lambda: kill(when=5),
+    "kill(after=-1)": lambda: kill(after=-1),
+    "kill(after=nan)": lambda: kill(after=math.nan),
+    "kill(after='2')": lambda: kill(after="soon"),
+    "kill(who=5)": lambda: kill(5, after=1),
+    "pause(0)": lambda: pause(0, after=1),
+    "pause(-1)": lambda: pause(-1, after=1),
+    "pause(nan)": lambda: pause(math.nan, after=1),
+    "pause('worker1')": lambda: pause("worker1", after=1),
+    "pause(None)": lambda: pause(None, after=1),
+}
+
+
+@pytest.fixture(scope="module")
+def untouched(lab):
+    """The lab, and a function that tells what a bad argument must leave as it is."""
+
+    def state():
+        status = lab._line.call("status")
+        files = {path.name for path in lab.place.path.iterdir()}
+        return status, files, lab.place.experiment.read_text(), lab.client("history").keys("history:*")
+
+    return state
+
+
+def say(error):
+    """What the learner reads."""
+    return str(error.value)
+
+
+@pytest.mark.parametrize("workers", BAD_WORKERS, ids=repr)
+def test_workers(lab, untouched, workers):
+    before = untouched()
+    with pytest.raises((TypeError, ValueError), match=r"workers") as error:
+        Lab(workers=workers)
+    assert repr(workers) in say(error)
+    assert untouched() == before  # in particular, the open lab is not closed
+
+
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_run(lab, untouched, name):
+    before = untouched()
+    with pytest.raises((TypeError, ValueError)) as error:
+        lab.run(**{"seconds": 1, **BAD_RUNS[name]})
+    (argument,) = BAD_RUNS[name]
+    assert argument.rstrip("s") in say(error) or "worker is called" in say(error)
+    assert untouched() == before
+
+
+@pytest.mark.parametrize("name", BAD_FAULTS)
+def test_faults(name):
+    with pytest.raises((TypeError, ValueError)) as error:
+        BAD_FAULTS[name]()
+    assert not isinstance(error.value, TypeError) or "not supported between" not in say(error)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [dict(times=0), dict(times=-3), dict(times=1.5), dict(times=True), dict(times="10"), dict(task="tasks.sub"),
+     dict(takes=-1), dict(seconds=0), dict(faults=[kill("worker9", after=1)])],
+    ids=repr,
+)  # fmt: skip
+def test_invoke(lab, untouched, bad):
+    before = untouched()
+    with pytest.raises((TypeError, ValueError)) as error:
+        lab.invoke(**bad)
+    (argument,) = bad
+    assert argument.rstrip("s") in say(error) or "worker is called" in say(error)
+    assert untouched() == before
+
+
+def test_the_next_run_counts_as_if_nothing_had_been_asked(lab):
+    first = lab.run(task="tasks.add", takes=0, seconds=0.2)
+    with pytest.raises(ValueError, match="times"):
+        lab.invoke(times=0)
+    with pytest.raises(ValueError, match="every"):
+        lab.run(every=0)
+    assert lab.run(task="tasks.add", takes=0, seconds=0.2).number == first.number + 1
+
+
+def test_a_bad_server_leaves_the_open_lab_alone(lab, untouched, monkeypatch):
+    before = untouched()
+    monkeypatch.setenv("LAB_REDIS_SERVER", "/no/such/server")
+    with pytest.raises(LabError, match="LAB_REDIS_SERVER is /no/such/server"):
+        Lab(workers=1)
+    monkeypatch.delenv("LAB_REDIS_SERVER")
+    assert untouched() == before
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_cannot_use_the_lab(lab):
+    """Two processes that ask at once would read each other's replies."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer = b"nothing"
+        try:
+            lab.run(seconds=1)
+        except LabError as error:
+            answer = str(error).encode()
+        finally:
+            os.write(writing, answer)
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading, "rb") as answer:
+        assert answer.read().startswith(b"This lab belongs to the process that started it")
+    assert lab.send("tasks.add", 1, 2).get(timeout=30) == 3

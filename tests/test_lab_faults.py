@@ -1,0 +1,277 @@
+"""Faults: whom they hit, when, how completely, and how they end."""
+
+import itertools
+import signal
+
+import psutil
+import pytest
+from labs import Setnx, kinds, run_until
+
+from course_tasks import kill, pause
+from course_tasks.history.recording import KINDS
+from course_tasks.lab.faults import Faults, check
+
+WORKERS = ("worker1", "worker2", "worker3")
+
+
+def faults_of(run):
+    """(kind, lane, fault) of each fault's beginning and end in ``run``."""
+    told = run.events[run.events["kind"].str.startswith("fault")]
+    return [(kind, lane, detail["fault"]) for kind, lane, detail in zip(told["kind"], told["lane"], told["detail"], strict=True)]
+
+
+def tree(lab, worker):
+    """The processes of ``worker``: the one that receives, and its pool process."""
+    pid = next(row[2] for row in lab.processes.rows if row[0] == worker)
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+class Ticking:
+    """A lock that counts, from a thread in the process that runs the task, how often it has been able to do anything."""
+
+    def __init__(self, client, name):
+        self.client = client
+
+    def acquire(self):
+        import os
+        import threading
+        import time
+
+        def tick():
+            while True:
+                self.client.incr(f"ticks:{os.getpid()}")
+                time.sleep(0.01)
+
+        threading.Thread(target=tick, daemon=True).start()
+        return True
+
+    def release(self):
+        """Nothing to do."""
+
+
+# With real workers ---------------------------------------------------------------------------------------------------
+
+
+def test_kill_takes_the_whole_tree_and_the_worker_is_back_in_the_next_run(lab, monkeypatch):
+    lab.await_workers()
+    before = tree(lab, "worker2")
+    assert len(before) == 2
+    struck = []
+    end = lab.end
+    monkeypatch.setattr(lab, "end", lambda names: (end(names), struck.append([p.is_running() for p in before]))[0])
+    # Three tasks that last: one for each worker. The kill comes in the middle of worker2's.
+    run = run_until(
+        lab, every=0.2, takes=30, faults=[kill("worker2", when="entered")], until={"fault ended": 1, "entered": 3}
+    )
+    monkeypatch.undo()
+    assert struck[0] == [False, False]
+    assert faults_of(run) == [("fault began", "worker2", "kill"), ("fault ended", "worker2", "kill")]
+    order = kinds(run, "worker2")
+    assert order.index("entered") < order.index("fault began") < order.index("fault ended")
+    assert order[-1] == "fault ended"  # nothing from beyond the grave
+    (inside,) = run.intervals[(run.intervals["kind"] == "inside") & (run.intervals["lane"] == "worker2")].itertuples()
+    assert inside.closed_by == "killed"
+    assert run.notes == ()
+    after = lab.invoke("tasks.add", times=9, takes=0.3, seconds=60)
+    assert "worker2" in set(after.events[after.events["kind"] == "started"]["lane"])
+    assert not {p.pid for p in before} & {p.pid for p in tree(lab, "worker2")}
+
+
+def test_pause_stops_the_pool_process_too_and_goes_on_afterwards(lab, monkeypatch):
+    lab.await_workers()
+    states, ticks = {}, {}
+    send = lab.send_signal
+
+    def look(name, number):
+        send(name, number)
+        client = lab.client("lock")
+        if number == signal.SIGSTOP:
+            states[name] = [process.status() for process in tree(lab, name)]
+            # It makes no progress however often we look; another process would have counted on.
+            keys = client.keys("ticks:*")
+            ticks[name] = [client.mget(keys) for _ in range(200)]
+        else:
+            states[name + " again"] = [process.status() for process in tree(lab, name)]
+
+    monkeypatch.setattr(lab, "send_signal", look)
+    run = run_until(
+        lab, Ticking, every=60, takes=2, faults=pause(1, "holder", when="read"), until={"fault ended": 1, "finished": 1}
+    )
+    (worker,) = {lane for _, lane, _ in faults_of(run)}
+    assert states[worker] == [psutil.STATUS_STOPPED] * 2
+    assert psutil.STATUS_STOPPED not in states[worker + " again"]
+    assert len(ticks[worker][0]) == 1
+    assert all(count == ticks[worker][0] for count in ticks[worker])
+    assert faults_of(run) == [("fault began", worker, "pause"), ("fault ended", worker, "pause")]
+    (paused,) = run.intervals[run.intervals["kind"] == "paused"].itertuples()
+    assert paused.end - paused.begin >= 1
+    order = kinds(run, worker)
+    assert order.index("fault began") < order.index("fault ended") < order.index("left")
+    assert run.notes == ()
+
+
+def test_a_pause_ends_with_the_run(lab):
+    run = run_until(lab, Setnx, every=0.3, takes=60, faults=[pause(60, when="acquired")], until={"skipped": 2})
+    (began, ended) = faults_of(run)
+    assert began[0] == "fault began"
+    assert ended[0] == "fault ended"
+    lab.await_workers()
+    for worker in lab.workers:
+        assert all(process.status() != psutil.STATUS_STOPPED for process in tree(lab, worker))
+    assert len(run.notes) == 0
+
+
+def test_a_worker_that_was_idle_while_paused_works_in_the_next_run(lab):
+    """It isn't ended with the run, so it must have been told to go on."""
+    lab.await_workers()
+    pids = {row[0]: row[2] for row in lab.processes.rows}
+    run = run_until(lab, every=60, takes=0, task="tasks.add", faults=[pause(60, "worker1", after=0), pause(60, "worker2", after=0),
+                    pause(60, "worker3", after=0)], until={"fault began": 3})  # fmt: skip
+    assert kinds(run).count("fault ended") == 3
+    after = lab.invoke("tasks.add", times=6, takes=0.2, seconds=60)
+    assert kinds(after).count("finished") == 6
+    assert pids["broker"] == {row[0]: row[2] for row in lab.processes.rows}["broker"]
+
+
+def test_by_seconds_and_on_the_holder(lab):
+    """After 0 s nobody holds anything yet: the first who does is hit."""
+    run = run_until(lab, Setnx, every=0.3, takes=60, faults=[kill("holder", after=0)], until={"skipped": 2, "fault ended": 1})
+    (lane,) = {lane for _, lane, _ in faults_of(run)}
+    order = kinds(run)
+    assert order.index("acquired") < order.index("fault began")
+    assert run.events[run.events["kind"] == "acquired"].iloc[0]["lane"] == lane
+    # Setnx has no lease: nobody gets in ever after.
+    assert order.count("acquired") == 1
+    assert run.notes == ()
+
+
+def test_what_never_came_is_told_in_the_notes(lab):
+    faults = [pause(1, "worker1", when="lost"), kill("worker2", after=999), kill("holder", after=0.0)]
+    run = run_until(lab, task="tasks.add", every=0.3, takes=0, faults=faults, until={"finished": 2})
+    assert len(run.notes) == 3
+    assert "pause(1, 'worker1', when='lost') never landed" in run.notes[0]
+    assert "kill('worker2', after=999) never landed" in " ".join(run.notes)
+    assert "kill('holder', after=0) never landed" in " ".join(run.notes)
+    assert faults_of(run) == []
+    assert "Note: " in repr(run)
+
+
+def test_a_fault_while_the_invoker_sends(lab):
+    run = lab.invoke("tasks.add", times=5, takes=0.5, seconds=4, faults=[kill("worker1", when="started")])
+    assert faults_of(run) == [("fault began", "worker1", "kill"), ("fault ended", "worker1", "kill")]
+    assert kinds(run).count("finished") >= 1
+
+
+def test_a_producer_that_ends_by_itself_is_told_of_in_the_notes(lab, monkeypatch):
+    start = lab.start
+
+    def misspelled(name, command):
+        start(name, [*command, "--no-such-option"] if name == "beat" else command)
+
+    monkeypatch.setattr(lab, "start", misspelled)
+    run = run_until(lab, every=1, until=lambda: lab.exit_status("beat") is not None)
+    assert run.notes == ("beat ended by itself, with status 2; lab.logs('beat') shows why.",)
+    assert "no-such-option" in lab.logs("beat")
+
+
+# The choice of the moment, without workers --------------------------------------------------------------------------
+
+
+class Signals:
+    """Stands for the lab: writes down what it is told to do."""
+
+    def __init__(self, *faults):
+        self.done = []
+        self.faults = Faults(
+            faults,
+            send=lambda worker, number: self.done.append((signal.Signals(number).name, worker)),
+            end=lambda worker: self.done.append(("killed", worker)),
+            record=lambda kind, lane, detail: self.done.append((kind, lane)),
+        )
+
+    def step(self, elapsed=0.0, *events):
+        """Let ``events``, (kind, lane) or (kind, lane, task), happen, and return what was done to whom."""
+        seen = len(self.done)
+        self.faults.step(elapsed, [dict(zip(("kind", "lane", "task"), event, strict=False)) for event in events])
+        return [act for act in self.done[seen:] if not act[0].startswith("fault")]
+
+
+def test_the_holder_is_who_came_in_last_and_is_still_there():
+    lab = Signals(kill("holder", after=5))
+    assert lab.step(0, ("entered", "worker1", "a"), ("entered", "worker2", "b"), ("left", "worker2", "b")) == []
+    assert lab.step(5) == [("killed", "worker1")]
+
+
+def test_who_waits_for_a_holder_hits_the_next_one():
+    lab = Signals(pause(1, "holder", after=1))
+    assert lab.step(0, ("acquired", "worker1", "a"), ("released", "worker1", "a")) == []
+    assert lab.step(1) == []
+    assert lab.step(2, ("skipped", "worker3", "b")) == []
+    assert lab.step(3, ("acquired", "worker2", "c")) == [("SIGSTOP", "worker2")]
+
+
+@pytest.mark.parametrize("end", ["left", "released", "lost", "finished", "failed", "retried"])
+def test_who_has_left_holds_nothing(end):
+    lab = Signals(kill("holder", after=1))
+    lab.step(0, ("acquired", "worker1", "a"), (end, "worker1", "a"))
+    assert lab.step(1) == []
+
+
+def test_a_named_worker_is_hit_by_its_own_event_only_and_once():
+    lab = Signals(kill("worker2", when="entered"))
+    assert lab.step(0, ("entered", "worker1", "a")) == []
+    assert lab.step(0, ("entered", "worker2", "b")) == [("killed", "worker2")]
+    assert lab.step(0, ("entered", "worker2", "c")) == []
+    assert lab.faults.finish() == []
+
+
+def test_the_holder_at_the_moment_of_the_event_is_hit_even_if_more_happened_since():
+    """Events come in batches: the fault belongs to its own event, not to the last one of the batch."""
+    lab = Signals(kill("holder", when="entered"))
+    batch = [("entered", "worker1", "a"), ("skipped", "worker2", "b"), ("left", "worker1", "a"), ("entered", "worker2", "c")]
+    assert lab.step(0, *batch) == [("killed", "worker1")]
+
+
+def test_pauses_end_by_the_clock_and_with_the_run(monkeypatch):
+    clock = itertools.count(100.0).__next__
+    now = [clock()]
+    monkeypatch.setattr("course_tasks.lab.faults.time.monotonic", lambda: now[0])
+    lab = Signals(pause(2, "worker1", after=0), pause(9, "worker2", after=0))
+    assert lab.faults.next_due(0) == 0
+    assert lab.step(0) == [("SIGSTOP", "worker1"), ("SIGSTOP", "worker2")]
+    assert lab.faults.next_due(0) == 2
+    now[0] += 2
+    assert lab.step(2) == [("SIGCONT", "worker1")]
+    assert lab.faults.next_due(2) == 7
+    assert lab.faults.finish() == []
+    assert lab.done[-1] == ("SIGCONT", "worker2")
+    assert lab.faults.next_due(9) == float("inf")
+
+
+def test_a_second_fault_waits_until_the_first_pause_is_over(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("course_tasks.lab.faults.time.monotonic", lambda: now[0])
+    lab = Signals(pause(2, "worker1", after=0), kill("worker1", after=1))
+    assert lab.step(0) == [("SIGSTOP", "worker1")]
+    assert lab.step(1) == []
+    now[0] += 2
+    assert lab.step(2) == [("SIGCONT", "worker1")]
+    assert lab.step(2.1) == [("killed", "worker1")]
+
+
+def test_the_dead_are_not_hit_again():
+    lab = Signals(kill("worker1", after=0), pause(1, "worker1", after=0))
+    assert lab.step(0) == [("killed", "worker1")]
+    assert lab.step(1) == []
+    (missed,) = lab.faults.finish()
+    assert str(missed) == "pause(1, 'worker1', after=0)"
+
+
+def test_faults_name_themselves_as_they_were_typed():
+    assert str(kill(when="entered")) == "kill('holder', when='entered')"
+    assert str(kill("worker2", after=1.5)) == "kill('worker2', after=1.5)"
+    assert str(pause(0.5, when="acquired")) == "pause(0.5, 'holder', when='acquired')"
+
+
+def test_every_kind_of_event_can_trigger_a_fault():
+    check([kill(when=kind) for kind in KINDS], WORKERS)

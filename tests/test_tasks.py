@@ -1,0 +1,305 @@
+"""The tasks, the experiment that tells them what to do, and the section that must be alone: without servers."""
+
+import contextlib
+import json
+import threading
+
+import pytest
+import redis
+from celery.exceptions import Retry
+
+from course_tasks import experiment, mailroom, observation, place, tasks
+from course_tasks.celery import ARGUMENTS, app
+from course_tasks.experiment import Experiment, acquire, critical_section
+from course_tasks.place import Place, foreign_settings
+
+WITH_LOCK = Experiment(run=1, lock=True)
+
+
+class Recorded(list):
+    """Stands for a task's recorder: the kinds of events, with their fields where there are any."""
+
+    def __call__(self, kind, **fields):
+        fields = {name: value for name, value in fields.items() if value is not None}
+        self.append((kind, fields) if fields else kind)
+
+
+class Lock:
+    """A lock that does as it is told."""
+
+    def __init__(self, gives=(True,), on_release=None):
+        self.gives, self.on_release, self.released = list(gives), on_release, 0
+
+    def acquire(self):
+        return self.gives.pop(0)
+
+    def release(self):
+        self.released += 1
+        if self.on_release:
+            raise self.on_release
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """Hands ``lock`` over as the run's lock."""
+
+    def hand_over(lock):
+        monkeypatch.setattr(experiment, "lock_factory", lambda run, pid: lambda client, name: lock)
+        monkeypatch.setattr(experiment, "client", lambda server, pid: None)
+        return lock
+
+    return hand_over
+
+
+# The section ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_lock_everybody_walks_in():
+    record = Recorded()
+    with critical_section("mail", Experiment(), record) as inside:
+        assert inside
+        record("work")
+    assert record == ["entered", "work", "left"]
+
+
+def test_who_failed_without_a_lock_has_left_too():
+    record = Recorded()
+    with pytest.raises(ZeroDivisionError), critical_section("mail", Experiment(), record):
+        raise ZeroDivisionError
+    assert record == ["entered", "left"]
+
+
+def test_with_a_lock_it_is_acquired_first_and_given_back_last(handed_over):
+    lock, record = handed_over(Lock()), Recorded()
+    with critical_section("mail", WITH_LOCK, record) as inside:
+        assert inside
+        assert lock.released == 0
+    assert record == ["acquired", "entered", "left", "released"]
+    assert lock.released == 1
+
+
+def test_a_lock_that_is_taken_is_skipped(handed_over):
+    lock, record = handed_over(Lock(gives=[False])), Recorded()
+    with critical_section("mail", WITH_LOCK, record) as inside:
+        assert not inside
+    assert record == ["skipped"]
+    assert lock.released == 0
+
+
+def test_a_lock_that_is_taken_is_waited_for(handed_over):
+    handed_over(Lock(gives=[False, False, None, 1]))
+    record = Recorded()
+    with critical_section("mail", Experiment(run=1, lock=True, if_locked="wait"), record) as inside:
+        assert inside
+    assert record == ["waiting", "acquired", "entered", "left", "released"]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said"), [(2, 2), (0.5, 0.5), (None, None), ("long", None), (print, None)], ids=repr
+)
+def test_the_lease_is_told_where_the_lock_has_one(handed_over, timeout, said):
+    lock, record = handed_over(Lock()), Recorded()
+    lock.timeout = timeout
+    with critical_section("mail", WITH_LOCK, record):
+        pass
+    assert record[0] == (("acquired", {"lease": said}) if said else "acquired")
+    assert lock.released == 1
+
+
+def test_a_lock_that_was_lost_is_recorded_and_raises(handed_over):
+    lock, record = handed_over(Lock(on_release=redis.exceptions.LockNotOwnedError("too late"))), Recorded()
+    with pytest.raises(redis.exceptions.LockError, match="too late"), critical_section("mail", WITH_LOCK, record):
+        pass
+    assert record == ["acquired", "entered", "left", ("lost", {"detail": {"error": "too late"}})]
+    assert lock.released == 1
+
+
+@pytest.mark.parametrize("error", [redis.exceptions.LockNotOwnedError("lost"), redis.ConnectionError("down"), KeyError("bug")])
+def test_an_error_on_release_does_not_hide_the_tasks_own(handed_over, error):
+    lock, record = handed_over(Lock(on_release=error)), Recorded()
+    with pytest.raises(ZeroDivisionError), critical_section("mail", WITH_LOCK, record):
+        raise ZeroDivisionError
+    assert lock.released == 1
+    assert record[:3] == ["acquired", "entered", "left"]
+    assert "released" not in record
+    assert (len(record) == 4) == isinstance(error, redis.exceptions.LockError)  # and then it says "lost"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
+def test_the_lock_is_given_back_by_who_failed(handed_over, error):
+    lock, record = handed_over(Lock()), Recorded()
+    with pytest.raises(error), critical_section("mail", WITH_LOCK, record):
+        raise error
+    assert record == ["acquired", "entered", "left", "released"]
+    assert lock.released == 1
+
+
+def test_an_error_on_acquire_leaves_nothing_to_give_back(handed_over):
+    lock, record = handed_over(Lock(gives=[])), Recorded()
+    with pytest.raises(IndexError), critical_section("mail", WITH_LOCK, record):
+        raise AssertionError("never inside")
+    assert record == []
+    assert lock.released == 0
+
+
+def test_acquire_uses_a_locks_own_way_of_waiting():
+    asked = []
+
+    class Patient:
+        def acquire(self, blocking=True, blocking_timeout=None):
+            asked.append(blocking)
+            return blocking
+
+    assert acquire(Patient(), wait=True, waiting=lambda: asked.append("waiting"))
+    assert asked == [False, "waiting", True]
+    del asked[:]
+    assert not acquire(Patient(), wait=False, waiting=lambda: asked.append("waiting"))
+    assert asked == [False]
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, threading.Semaphore], ids=lambda make: make.__name__)
+def test_acquire_takes_locks_that_show_no_signature(make):
+    lock = make()
+    assert acquire(lock, wait=False, waiting=None)
+    taken = make is not threading.RLock  # which its own thread may take again
+    assert acquire(lock, wait=False, waiting=None) is not taken
+
+
+# The experiment ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """This process belongs to a lab, of which there is nothing but the directory."""
+    monkeypatch.setenv(place.VARIABLE, str(tmp_path))
+    return Place(tmp_path)
+
+
+def test_there_is_no_experiment_outside_a_lab(monkeypatch):
+    monkeypatch.delenv(place.VARIABLE, raising=False)
+    assert place.lab() is None
+    assert experiment.current() == Experiment(run=0, task=None, every=None, takes=0.0, if_locked="skip", lock=False)
+    assert experiment.recorder(0, "worker1")("entered") is None
+
+
+def test_the_present_experiment_is_what_the_notebook_wrote(here):
+    assert experiment.current() == Experiment()
+    plan = Experiment(run=3, task="tasks.add", every=0.5, takes=1.5, if_locked="wait", lock=True)
+    plan.write(here)
+    assert experiment.current() == plan
+    assert json.loads(here.experiment.read_text())["takes"] == 1.5
+    assert [path.name for path in here.path.iterdir()] == ["experiment.json"]
+
+
+def test_nobody_reads_half_an_experiment(here):
+    plans = [Experiment(run=run, task="tasks.add" * 1000) for run in range(2)]
+    plans[0].write(here)
+    seen, over = [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            seen.append(experiment.current().run)
+
+    with contextlib.ExitStack() as stack:
+        thread = threading.Thread(target=read)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(over.set)
+        for number in range(300):
+            plans[number % 2].write(here)
+    assert set(seen) <= {0, 1}
+    assert seen
+
+
+def test_a_lab_is_where_the_variable_says(here):
+    assert place.lab().path == here.path
+    assert place.lab().url("broker") == f"redis+socket://{here.path}/broker.sock"
+    assert Place("/a b/ü%").url("lock") == "redis+socket:///a%20b/%C3%BC%25/lock.sock"
+
+
+def test_settings_that_lead_elsewhere():
+    foreign = ["CELERY_BROKER_URL", "REDIS_URL", "REDIS_HOST", "VALKEY_URL", "BROKER_URL", "PYTHONWARNINGS", "PYTHONHOME", "C_FORCE_ROOT"]
+    harmless = ["PATH", "HOME", "MY_REDIS", "PYTHONPATH", "LAB_REDIS_SERVER", "COURSE_TASKS_LAB", "REDISTRIBUTABLE"]
+    assert foreign_settings(dict.fromkeys([*foreign, *harmless], "x")) == foreign
+
+
+# The tasks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(monkeypatch, tmp_path):
+    """Tasks run here, in this process, outside a lab; yields one's own data directory."""
+    monkeypatch.delenv(place.VARIABLE, raising=False)
+    monkeypatch.setattr(place, "own_directory", lambda: tmp_path)
+    return tmp_path
+
+
+def test_names():
+    assert {name for name in app.tasks if not name.startswith("celery.")} == {
+        "tasks.add", "tasks.data_extractor", "tasks.send_mail_from_queue"
+    }  # fmt: skip
+    assert set(ARGUMENTS) <= set(app.tasks)
+
+
+def test_add(plain):
+    assert tasks.add.apply((2, 3)).get() == 5
+
+
+def test_data_extractor_is_retried_one_two_four_and_eight_seconds_later(plain, monkeypatch):
+    countdowns = []
+
+    def retry(exc, countdown):
+        countdowns.append(countdown)
+        return Retry(exc=exc, when=countdown)
+
+    monkeypatch.setattr(tasks.data_extractor, "retry", retry)
+    for retries in range(4):
+        tasks.data_extractor.push_request(retries=retries)
+        try:
+            with pytest.raises(Retry):
+                tasks.data_extractor.run()
+        finally:
+            tasks.data_extractor.pop_request()
+    assert countdowns == [1, 2, 4, 8]
+    assert tasks.data_extractor.max_retries == 4
+
+
+def test_data_extractor_fails_for_good_with_its_own_error(plain):
+    outcome = tasks.data_extractor.apply(retries=4)
+    assert outcome.state == "FAILURE"
+    assert isinstance(outcome.result, IndexError)
+
+
+def test_mail_goes_out_oldest_first_once_each(plain, capsys):
+    mailroom.Outbox(plain / "outbox.sqlite").write(2)
+    for number in (1, 2):
+        assert tasks.send_mail_from_queue.apply().get() is None
+        assert f"Email message successfully sent, [{mailroom.RECIPIENT}]\nrelease resources\n" in capsys.readouterr().out
+        assert len(mailroom.letters(plain / "inbox")) == number
+    assert tasks.send_mail_from_queue.apply().get() is None
+    assert "successfully" not in capsys.readouterr().out  # the outbox is empty
+    assert sorted(letter["X-Mail-Number"] for letter in mailroom.letters(plain / "inbox")) == ["1", "2"]
+
+
+def test_a_mail_that_could_not_be_delivered_stays_unsent(plain, monkeypatch):
+    def refuse(*_):
+        raise OSError("no such service")
+
+    monkeypatch.setattr(mailroom, "deliver", refuse)
+    assert tasks.send_mail_from_queue.apply().state == "FAILURE"
+    assert mailroom.outbox(0).oldest_unsent().number == 1
+
+
+def test_a_skipped_task_says_so(plain, monkeypatch):
+    @contextlib.contextmanager
+    def locked(*_):
+        yield False
+
+    monkeypatch.setattr(experiment, "critical_section", locked)
+    assert tasks.send_mail_from_queue.apply().get() == observation.SKIPPED
+    assert not (plain / "inbox").exists()
+
+
+def test_lanes():
+    assert observation.lane("worker1@localhost") == "worker1"
+    assert observation.lane("celery@host.example") == "celery"
