@@ -16,7 +16,9 @@ def send(names, times):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m course_tasks.invoker", description="Put tasks into the queue.")
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="for example tasks.add (default: add and data_extractor)")
+    parser.add_argument(
+        "tasks", nargs="*", metavar="TASK", help="for example tasks.add (default: add and data_extractor)"
+    )
     parser.add_argument("--times", type=int, default=1, help="how often each is sent (default: once)")
     parser.add_argument("--mails", type=int, default=0, help="how many new mails to write into the outbox")
     arguments = parser.parse_args(argv)

@@ -114,7 +114,12 @@ def deliver(mail, sender, run):
 
 def file(message, maildir):
     """File an email ``message`` in the Maildir at ``maildir``, which is made if it is missing."""
-    for part in ("", "tmp", "new", "cur"):  # mailbox.Maildir makes them too, but not if another process does so meanwhile
+    for part in (
+        "",
+        "tmp",
+        "new",
+        "cur",
+    ):  # mailbox.Maildir makes them too, but not if another process does so meanwhile
         os.makedirs(os.path.join(maildir, part), mode=0o700, exist_ok=True)
     box = mailbox.Maildir(maildir)
     try:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -88,12 +89,17 @@ class Kernel:
     replaces the player by a plain script. Use it as a context manager: it is killed on leaving.
     """
 
-    made = []  # all of them
+    made: ClassVar[list] = []  # all of them
 
     def __init__(self, cwd, env=None, source=PLAYER, python=()):
         script = cwd / "kernel.py"
         script.write_text(source)
-        environ = {**os.environ, "COURSE_TASKS_LIVE": "0", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **(env or {})}
+        environ = {
+            **os.environ,
+            "COURSE_TASKS_LIVE": "0",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            **(env or {}),
+        }
         self.log = cwd / "kernel.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -298,7 +304,7 @@ def lab(module_tmp):
 
     with Lab(workers=3) as lab:
         yield lab
-    assert list(module_tmp.iterdir()) == []
+    assert list(module_tmp.glob("course-lab-*")) == []
 
 
 # Servers of the test's own ------------------------------------------------------------------------------------------
@@ -362,7 +368,7 @@ class Setnx:
         self.client.delete(self.name)
 
 
-SETNX = '''
+SETNX = """
 class Setnx:
     def __init__(self, client, name):
         self.client, self.name = client, name
@@ -372,7 +378,7 @@ class Setnx:
 
     def release(self):
         self.client.delete(self.name)
-'''
+"""
 
 
 # Histories ----------------------------------------------------------------------------------------------------------

@@ -274,6 +274,13 @@ def test_the_line_of_text_is_the_summary_and_the_alt_text(name):
     assert shown._repr_mimebundle_()["text/plain"] == f"{shown.title}\n{shown.text}"
 
 
+def test_a_run_that_goes_on_is_not_summed_up():
+    shown = picture(simulate(), over=False)
+    assert shown.figure.texts == []
+    assert shown.text == shown.title
+    assert shown.title.startswith("So far \N{EN DASH} ")
+
+
 def test_svg_takes_ink_and_paper_from_the_readers_theme():
     svg = picture(paused_holder()).svg()
     without = re.sub(r"var\(.*?\)", "", svg)

@@ -283,8 +283,11 @@ def test_every_verdict_reads_as_text_and_as_html(name):
     assert len(found.sentence) < 90
 
 
-def test_a_card_shows_three_witnesses():
-    assert card_html(verdict(simulate())).count("<li") == 3
+def test_a_card_shows_three_witnesses_one_of_each_kind_among_them():
+    html = card_html(verdict(simulate()))
+    assert html.count("<li") == 3
+    assert "were inside together" in html
+    assert "was delivered at" in html
 
 
 def test_a_card_escapes_what_it_shows():

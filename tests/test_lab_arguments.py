@@ -105,10 +105,19 @@ def test_faults(name):
 
 @pytest.mark.parametrize(
     "bad",
-    [dict(times=0), dict(times=-3), dict(times=1.5), dict(times=True), dict(times="10"), dict(task="tasks.sub"),
-     dict(takes=-1), dict(seconds=0), dict(faults=[kill("worker9", after=1)])],
+    [
+        dict(times=0),
+        dict(times=-3),
+        dict(times=1.5),
+        dict(times=True),
+        dict(times="10"),
+        dict(task="tasks.sub"),
+        dict(takes=-1),
+        dict(seconds=0),
+        dict(faults=[kill("worker9", after=1)]),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_invoke(lab, untouched, bad):
     before = untouched()
     with pytest.raises((TypeError, ValueError)) as error:

@@ -52,7 +52,9 @@ def test_a_server_that_is_not_there(hunt, monkeypatch):
 
 
 def test_a_server_that_ends_at_once(hunt, tmp_path, monkeypatch):
-    path = program(tmp_path / "broken", "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done", "echo on purpose >&2", "exit 7")
+    path = program(
+        tmp_path / "broken", "for i in 1 2 3 4 5 6 7 8 9; do echo line $i; done", "echo on purpose >&2", "exit 7"
+    )
     monkeypatch.setenv("LAB_REDIS_SERVER", str(path))
     message = error_of(hunt)
     assert message.startswith("broker ended with status 7 while it started")
@@ -109,7 +111,9 @@ def test_a_worker_that_ends_at_once(hunt, monkeypatch):
     command = module.worker_command
     monkeypatch.setattr(module, "worker_command", lambda name: [*command(name), "--no-such-option"])
     message = error_of(hunt, workers=1)
-    assert message.startswith("worker1 ended with status 2 while it started. Its command was\n    celery -A course_tasks worker")
+    assert message.startswith(
+        "worker1 ended with status 2 while it started. Its command was\n    celery -A course_tasks worker"
+    )
     assert "    Error: No such option" in message.splitlines()[-1]
     assert "--no-such-option" in message.splitlines()[-1]
 
@@ -171,7 +175,9 @@ def test_a_temporary_directory_that_may_not_be_written(hunt, monkeypatch):
     if me == 0:
         os.seteuid(65534)
     try:
-        with pytest.raises(LabError, match=rf"The temporary directory {closed} cannot be written \(Permission denied\)"):
+        with pytest.raises(
+            LabError, match=rf"The temporary directory {closed} cannot be written \(Permission denied\)"
+        ):
             Lab(workers=1)
     finally:
         os.seteuid(me)

@@ -67,9 +67,13 @@ class Script:
         self.errors = path / "errors.log"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", str(path / "script.py")], cwd=cwd or path, env=environ,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+                [sys.executable, "-W", "error", str(path / "script.py")],
+                cwd=cwd or path,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
 
     @functools.cached_property
     def told(self):
@@ -110,7 +114,7 @@ def names_of_libraries(tmp):
 
 @pytest.fixture(scope="module")
 def unusual(module_tmp):
-    path = module_tmp / "it's a 目录, 100% \"so\" #1?"
+    path = module_tmp / 'it\'s a 目录, 100% "so" #1?'
     path.mkdir()
     return path
 
@@ -165,7 +169,9 @@ def scripts(tmp, decoy, names_of_libraries, unusual, long, checkout):
     misled = {**misleading(decoy.url), "PYTHONWARNINGS": "ignore", "CELERY_LOADER": "nowhere.Loader"}
     scripts = {
         "misled": Script(tmp / "one", env=misled, cwd=names_of_libraries),
-        "unusual": Script(tmp / "two", env={"TMPDIR": str(unusual), "PYTHONDONTWRITEBYTECODE": ""}, package=checkout, cwd=checkout),
+        "unusual": Script(
+            tmp / "two", env={"TMPDIR": str(unusual), "PYTHONDONTWRITEBYTECODE": ""}, package=checkout, cwd=checkout
+        ),
         "long": Script(tmp / "three", env={"TMPDIR": str(long)}),
     }
     yield scripts
@@ -245,7 +251,9 @@ def test_another_user_cannot_reach_the_sockets(lab):
     # Nor where somebody opens the directory by mistake.
     lab.place.path.chmod(0o755)
     try:
-        done = subprocess.run([sys.executable, "-I", "-c", attempt, *sockets], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", attempt, *sockets], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
     finally:
         lab.place.path.chmod(0o700)

@@ -100,7 +100,7 @@ if __name__ == "__main__":
     print(json.dumps(told))
 '''
 
-MY_LOCKS = '''
+MY_LOCKS = """
 from my_package.inner import Nested
 
 def helper(value):
@@ -109,9 +109,9 @@ def helper(value):
 class Imported(Nested):
     def acquire(self):
         return helper(super().acquire())
-'''
+"""
 
-INNER = '''
+INNER = """
 class Nested:
     def __init__(self, client, name):
         self.client, self.name = client, name
@@ -121,7 +121,7 @@ class Nested:
 
     def release(self):
         self.client.delete(self.name)
-'''
+"""
 
 
 def test_locks_come_from_the_script_from_modules_beside_it_and_from_closures(hunt, tmp_path):
@@ -269,10 +269,10 @@ def overheard(lab):
     def listen():
         with redis.Redis(unix_socket_path=str(lab.place.socket("broker"))) as client, client.monitor() as monitor:
             listening.set()
-            for command in monitor.listen():
-                if command["command"] == "ECHO enough":
+            for heard in monitor.listen():
+                if heard["command"] == "ECHO enough":
                     return
-                commands.append(command["command"])
+                commands.append(heard["command"])
 
     thread = threading.Thread(target=listen)
     thread.start()
@@ -293,13 +293,13 @@ def test_the_broker_carries_json_only(lab, overheard):
     assert lab.send("tasks.add", 1, 2).get(timeout=30) == 3
     commands = overheard()
     assert "finished" in kinds(run)
-    pushed = [command for command in commands if command.startswith("LPUSH celery ")]
+    pushed = [line for line in commands if line.startswith("LPUSH celery ")]
     assert len(pushed) >= 3
-    for command in pushed:
-        message = json.loads(command.removeprefix("LPUSH celery ").encode().decode("unicode_escape"))
+    for line in pushed:
+        message = json.loads(line.removeprefix("LPUSH celery ").encode().decode("unicode_escape"))
         assert message["content-type"] == "application/json"
         assert message["headers"]["lang"] == "py"
-    assert not any("cloudpickle" in command or "Setnx" in command for command in commands)
+    assert not any("cloudpickle" in line or "Setnx" in line for line in commands)
 
 
 def test_the_applications_accept_json_only():
@@ -311,6 +311,7 @@ def test_the_applications_accept_json_only():
 
 
 # What workers load ---------------------------------------------------------------------------------------------------
+
 
 class Telltale(labs.Setnx):
     """Waits for its turn, so that every worker is busy with it, and tells which modules the process has loaded."""
@@ -435,5 +436,3 @@ def test_the_servers_are_started_with_what_keeps_others_out(tmp_path):
     line = " ".join(command(Place(tmp_path), "lock"))
     assert "--port 0" in line
     assert "--unixsocketperm 700" in line
-
-

@@ -60,9 +60,7 @@ def test_with_a_lock_one_at_a_time_gets_in(lab, if_locked):
 def test_each_attempt_tells_its_story_in_order(lab):
     run = run_until(lab, Setnx, every=0.5, takes=0, until={"finished": 2})
     assert run.verdict.outcome != "invalid"
-    whole = [
-        list(attempt["kind"]) for _, attempt in run.events[run.events["task"].notna()].groupby("task", sort=False)
-    ]
+    whole = [list(attempt["kind"]) for _, attempt in run.events[run.events["task"].notna()].groupby("task", sort=False)]
     told = ["sent", "received", "started", "acquired", "entered", "read", "left", "released", "finished"]
     assert told in whole
     assert kinds(run)[0] == "began"
@@ -98,9 +96,14 @@ def test_invoking_gives_up_after_some_seconds(lab):
 def test_a_run_sees_nothing_of_the_one_before(lab):
     # It ends with every worker busy, more tasks queued, the lock held, a worker killed, and mail unsent.
     dirty = run_until(
-        lab, Setnx, every=0.25, takes=60, if_locked="wait", faults=[kill("worker3", when="started")],
+        lab,
+        Setnx,
+        every=0.25,
+        takes=60,
+        if_locked="wait",
+        faults=[kill("worker3", when="started")],
         until={"sent": 6, "waiting": 1, "fault ended": 1},
-    )  # fmt: skip
+    )
     assert kinds(dirty).count("sent") > kinds(dirty).count("started")
     assert {"acquired", "waiting"} <= set(kinds(dirty))
     assert "left" not in kinds(dirty)
@@ -135,7 +138,9 @@ def test_a_task_that_still_runs_at_the_end_stays_open(lab):
 def test_what_was_sent_between_runs_is_over_when_a_run_starts(lab):
     """One task fails and waits for its retry, three more keep the workers busy, others are still queued."""
     lost = [lab.send("tasks.data_extractor").id]
-    wait_for(lambda: any(f"{lost[0]}] retry: Retry in 1s" in lab.logs(worker) for worker in lab.workers), "for the retry")
+    wait_for(
+        lambda: any(f"{lost[0]}] retry: Retry in 1s" in lab.logs(worker) for worker in lab.workers), "for the retry"
+    )
     Experiment(takes=60).write(lab.place)
     lost += [lab.send("tasks.add", 1, 1).id for _ in range(5)]
     run = run_until(lab, every=0.5, takes=0, until={"finished": 2})
@@ -158,6 +163,7 @@ def test_mail_between_runs_goes_into_a_box_of_its_own(lab):
 def test_a_task_keeps_to_the_run_that_it_began_in(lab, monkeypatch):
     """A worker in a terminal isn't ended with the run: its mail must not land in the next run's inbox."""
     monkeypatch.setattr(lab, "end", lambda names, end=lab.end: end([name for name in names if name == "beat"]))
+    monkeypatch.setattr(lab, "send_signal", lambda name, number: None)
     first = run_until(lab, every=60, takes=3, until={"read": 1})
     monkeypatch.undo()
     assert kinds(first).count("entered") == 1
@@ -192,7 +198,10 @@ print(json.dumps({"short": told(short), "long": told(long), "crawl": told(crawl)
 def _meanwhile(tmp_path_factory, module_tmp):
     """The crawler takes 15 s to give up, so it begins first and does so while the other tests go on."""
     path = tmp_path_factory.mktemp("meanwhile")
-    with tempfile.TemporaryDirectory(prefix="course-") as tmp, Kernel(path, env={"TMPDIR": tmp}, source=MEANWHILE) as kernel:
+    with (
+        tempfile.TemporaryDirectory(prefix="course-") as tmp,
+        Kernel(path, env={"TMPDIR": tmp}, source=MEANWHILE) as kernel,
+    ):
         yield kernel
 
 

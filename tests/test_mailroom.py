@@ -81,10 +81,12 @@ def together(tmp_path, code, processes=8):
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", TOGETHER.format(code), str(tmp_path)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(processes)
-    ]  # fmt: skip
+    ]
     for process in crowd:
         assert process.stdout.readline() == "ready\n", process.communicate()
     (tmp_path / "go").touch()

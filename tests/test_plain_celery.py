@@ -49,9 +49,14 @@ def terminal(redis_server, tmp_path_factory):
         with log.open("wb") as output:
             typed.append(
                 subprocess.Popen(
-                    ["bash", "-c", f"exec {command}"], cwd=home, env=environ, stdin=subprocess.DEVNULL, stdout=output,
-                    stderr=output, start_new_session=True,
-                )  # fmt: skip
+                    ["bash", "-c", f"exec {command}"],
+                    cwd=home,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             )
         return log.read_text
 
@@ -127,7 +132,10 @@ def test_the_invoker_sends_what_it_is_told_as_often_as_it_is_told(worker, termin
 def test_the_invoker_names_the_tasks_there_are(terminal):
     invoker = terminal("python -m course_tasks.invoker tasks.sub")
     assert terminal.typed[-1].wait(60) == 2
-    assert "no task is called tasks.sub; the tasks are tasks.add, tasks.data_extractor, tasks.send_mail_from_queue" in invoker()
+    assert (
+        "no task is called tasks.sub; the tasks are tasks.add, tasks.data_extractor, tasks.send_mail_from_queue"
+        in invoker()
+    )
 
 
 def test_a_pickle_is_refused(worker, redis_server, tmp_path):

@@ -114,7 +114,9 @@ def test_a_lock_that_was_lost_is_recorded_and_raises(handed_over):
     assert lock.released == 1
 
 
-@pytest.mark.parametrize("error", [redis.exceptions.LockNotOwnedError("lost"), redis.ConnectionError("down"), KeyError("bug")])
+@pytest.mark.parametrize(
+    "error", [redis.exceptions.LockNotOwnedError("lost"), redis.ConnectionError("down"), KeyError("bug")]
+)
 def test_an_error_on_release_does_not_hide_the_tasks_own(handed_over, error):
     lock, record = handed_over(Lock(on_release=error)), Recorded()
     with pytest.raises(ZeroDivisionError), critical_section("mail", WITH_LOCK, record):
@@ -218,8 +220,10 @@ def test_a_lab_is_where_the_variable_says(here):
 
 
 def test_settings_that_lead_elsewhere():
-    foreign = ["CELERY_BROKER_URL", "REDIS_URL", "REDIS_HOST", "VALKEY_URL", "BROKER_URL", "PYTHONWARNINGS", "PYTHONHOME", "C_FORCE_ROOT"]
-    harmless = ["PATH", "HOME", "MY_REDIS", "PYTHONPATH", "LAB_REDIS_SERVER", "COURSE_TASKS_LAB", "REDISTRIBUTABLE"]
+    foreign = (
+        "CELERY_BROKER_URL REDIS_URL REDIS_HOST VALKEY_URL BROKER_URL PYTHONWARNINGS PYTHONHOME C_FORCE_ROOT".split()
+    )
+    harmless = "PATH HOME MY_REDIS PYTHONPATH LAB_REDIS_SERVER COURSE_TASKS_LAB REDISTRIBUTABLE".split()
     assert foreign_settings(dict.fromkeys([*foreign, *harmless], "x")) == foreign
 
 
@@ -236,8 +240,10 @@ def plain(monkeypatch, tmp_path):
 
 def test_names():
     assert {name for name in app.tasks if not name.startswith("celery.")} == {
-        "tasks.add", "tasks.data_extractor", "tasks.send_mail_from_queue"
-    }  # fmt: skip
+        "tasks.add",
+        "tasks.data_extractor",
+        "tasks.send_mail_from_queue",
+    }
     assert set(ARGUMENTS) <= set(app.tasks)
 
 
@@ -274,7 +280,9 @@ def test_mail_goes_out_oldest_first_once_each(plain, capsys):
     mailroom.Outbox(plain / "outbox.sqlite").write(2)
     for number in (1, 2):
         assert tasks.send_mail_from_queue.apply().get() is None
-        assert f"Email message successfully sent, [{mailroom.RECIPIENT}]\nrelease resources\n" in capsys.readouterr().out
+        assert (
+            f"Email message successfully sent, [{mailroom.RECIPIENT}]\nrelease resources\n" in capsys.readouterr().out
+        )
         assert len(mailroom.letters(plain / "inbox")) == number
     assert tasks.send_mail_from_queue.apply().get() is None
     assert "successfully" not in capsys.readouterr().out  # the outbox is empty

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from jupyterlab import labapp
+
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
 
@@ -19,8 +21,8 @@ def has_display():
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def command(*options):
-    """The command line; an option that the learner gives takes the place of ours."""
+def arguments(*options):
+    """What JupyterLab is told; an option that the learner gives takes the place of ours."""
     ours = [
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
@@ -33,7 +35,7 @@ def command(*options):
         ours.append("--no-browser")
     given = {option.partition("=")[0] for option in options}
     ours = [option for option in ours if option.partition("=")[0] not in given]
-    return [sys.executable, "-m", "jupyterlab", *ours, *options]
+    return [*ours, *options]
 
 
 def environment():
@@ -51,8 +53,12 @@ def environment():
 
 def main():
     print("JupyterLab is starting. Ctrl-C here, then y, ends it with everything it runs.", flush=True)
-    line = command(*sys.argv[1:])
-    os.execve(line[0], line, environment())
+    os.environ.update(environment())
+    labapp.main(arguments(*sys.argv[1:]))
+    # Everything has ended, except perhaps a thread of a request that was under way, for which Python would wait for ever.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

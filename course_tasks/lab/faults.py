@@ -155,5 +155,3 @@ class Faults:
         del self._paused[worker]
         self.record("fault ended", lane=worker, detail={"fault": "pause"})
         self.send(worker, signal.SIGCONT)
-
-

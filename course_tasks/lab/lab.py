@@ -113,6 +113,7 @@ class Lab:
         self._line.call("status")
         if self.unsettled or self._sender.under_way():
             self.settle(everything=True)
+        self._revive()
         self.await_workers()
 
     def settle(self, everything=False):
@@ -123,9 +124,9 @@ class Lab:
         self.unsettled = True
         if everything:
             self.end([*PRODUCERS, *self.workers])
-            self._sender.forget()
             for client in self._clients.values():  # an interrupt may have left a reply unread
                 client.connection_pool.disconnect()
+            self._sender.forget()
         with directory.writing(self.place.path.parent):
             Experiment().write(self.place)
         broker = self.client("broker")
@@ -133,11 +134,15 @@ class Lab:
             if not key.startswith(BINDINGS):
                 broker.delete(key)
         self.client("lock").flushall()
+        self._revive()
+        self.unsettled = False
+
+    def _revive(self):
+        """Start every worker that is not alive; it is not ready yet."""
         status = self._line.call("status")
         for worker in self.workers:
             if worker not in status or status[worker] is not None:
                 self.start(worker, self._commands[worker])
-        self.unsettled = False
 
     def _await(self, answers, since):
         """Wait until each of ``answers`` (name -> a question) is True, and note how long after ``since`` that was."""
@@ -186,6 +191,7 @@ class Lab:
         global _open_lab
         if _open_lab is self:
             _open_lab = None
+        self._sender.close()
         for client in self._clients.values():
             client.close()
         self._line.close()
@@ -211,7 +217,9 @@ class Lab:
     def processes(self):
         """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
         names = [name for name in self._commands if name in self._ready]
-        return Processes([(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in names])
+        return Processes(
+            [(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in names]
+        )
 
     @property
     def warden_pid(self):

@@ -34,7 +34,7 @@ class Line:
         """Start the warden. Where that fails or is interrupted, :meth:`close` ends whatever was started."""
         self._socket, theirs = map(self._ends.enter_context, socket.socketpair())
         # Without a name: the warden makes the lab's directory, and may have to say why it could not.
-        self._log = self._ends.enter_context(tempfile.TemporaryFile(dir=self.where.path.parent))
+        self._log = self._ends.enter_context(tempfile.TemporaryFile(dir=self.where.path.parent))  # noqa: SIM115
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a file of the learner's called redis.py must not be taken for the library

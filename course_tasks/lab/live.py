@@ -28,6 +28,7 @@ class Live:
         self.enabled = enabled and os.environ.get(SWITCH, "1") != "0"
         self.seconds = seconds
         self._events, self._next, self._picture = [], 0.0, None
+        self._astir = False  # whether there is anything to see
 
     def __enter__(self):
         from tqdm.auto import tqdm
@@ -36,16 +37,24 @@ class Live:
         bar = "{l_bar}{bar}| {n:.0f} of {total:g} s"
         # disable=None: a text bar only where there is a terminal
         self._bar = tqdm(
-            total=self.seconds, bar_format=bar, leave=False, disable=(None if self.enabled and not notebook() else not self.enabled)
+            total=self.seconds,
+            bar_format=bar,
+            leave=False,
+            disable=(None if self.enabled and not notebook() else not self.enabled),
         )
         if self.enabled and notebook():
             from IPython.display import HTML, display
 
+            # Now, before the run begins: what the import takes would count as the first redraw's, and delay the second.
+            from course_tasks.history import frame, picture
+
+            self._drawn = lambda: picture(frame(self._events, now=time.monotonic()), over=False)
             self._picture = display(HTML(""), display_id=True)
         return self
 
     def __exit__(self, *_):
-        self._bar.total = self._bar.n  # a run may be done early; tqdm would take that for a failure, and leave a red bar
+        # A run may be done early; tqdm would take that for a failure, and leave a red bar.
+        self._bar.total = self._bar.n
         self._bar.close()
         if self._picture:
             from IPython.display import HTML
@@ -54,14 +63,18 @@ class Live:
 
     def update(self, elapsed, events, draw=True):
         """Note ``events`` (dicts, the new ones), ``elapsed`` seconds into the run; if it is time and ``draw``, redraw."""
-        self._events += events
+        self._events += [self._planned(event) if event["kind"] == "began" else event for event in events]
+        self._astir = self._astir or any(event["kind"] not in ("began", "sent", "received") for event in events)
         self._bar.update(min(elapsed, self.seconds) - self._bar.n)
-        if draw and self._picture and self._events and elapsed >= self._next:
+        if draw and self._picture and self._astir and elapsed >= self._next:
             began = time.monotonic()
-            self._redraw()
+            self._picture.update(self._drawn())
             self._next = elapsed + max(REDRAW, SHARE * (time.monotonic() - began))
 
-    def _redraw(self):
-        from course_tasks.history import frame, picture
-
-        self._picture.update(picture(frame(self._events, now=time.monotonic()), over=False))
+    def _planned(self, began):
+        """The event ``began``; without the planned end where no beat ticks: such a run is over when its tasks are."""
+        detail = began.get("detail") or {}
+        if "every" in detail:
+            return began
+        self._bar.bar_format = "{bar}| {n:.0f} s, {total:g} s at most"
+        return began | {"detail": {name: value for name, value in detail.items() if name != "seconds"}}

@@ -2,9 +2,11 @@
 
 import functools
 import time
+import weakref
 
 from celery import Celery
 from celery.app.backends import by_url
+from celery.backends.base import DisabledBackend
 from kombu import Connection
 from kombu.utils.uuid import uuid
 
@@ -38,6 +40,7 @@ class Sender:
 
     def __init__(self, url, client):
         self.app, self.client = App(url), client
+        self._results = weakref.WeakSet()
         self._under_way, self._last = set(), "0"  # ids of tasks; id of the last entry of the history that was read
 
     def send(self, task, args):
@@ -45,21 +48,36 @@ class Sender:
         task_id = uuid()
         Recorder(self.client, BETWEEN, "notebook")("sent", task=task_id, name=task)
         with Connection(self.app.url) as connection:
-            return self.app.send_task(task, args, task_id=task_id, connection=connection)
+            result = self.app.send_task(task, args, task_id=task_id, connection=connection)
+        self._results.add(result)
+        return result
+
+    def close(self):
+        """Cut the results off from the server, which is about to go: dropped later, each would knock there for 20 s."""
+        for result in self._results:
+            result.backend = DisabledBackend(self.app)
 
     def under_way(self):
         """Whether a task sent between the runs, from a cell or a terminal, is queued, running, or to be retried."""
-        new, deadline = True, time.monotonic() + AFTERMATH
-        while new or (self._under_way and time.monotonic() < deadline):
-            block_seconds = AFTERMATH if self._under_way else 0
+        deadline = time.monotonic() + AFTERMATH
+        self._read()
+        while self._under_way and time.monotonic() < deadline:
+            self._read(AFTERMATH)
+        return bool(self._under_way)
+
+    def forget(self):
+        """Take note that whatever was under way has been ended."""
+        self._read()  # what it did until then
+        self._under_way.clear()
+
+    def _read(self, block_seconds=0):
+        """Take note of what is new in the history, after waiting for it for ``block_seconds`` at most."""
+        new = True
+        while new:
             self._last, new = history.follow(self.client, BETWEEN, self._last, block_seconds)
+            block_seconds = 0
             for event in new:
                 if event["kind"] in ENDS:
                     self._under_way.discard(event["task"])
                 elif "task" in event:
                     self._under_way.add(event["task"])
-        return bool(self._under_way)
-
-    def forget(self):
-        """Take note that whatever was under way has been ended."""
-        self._under_way.clear()

@@ -18,7 +18,10 @@ class Processes:
 
     def __repr__(self):
         width = max((len(row[0]) for row in self.rows), default=0)
-        return "\n".join(f"{name:<{width}}  ready after {ready:5.2f} s  pid {pid:<7} {command}" for name, command, pid, ready in self.rows)
+        return "\n".join(
+            f"{name:<{width}}  ready after {ready:5.2f} s  pid {pid:<7} {command}"
+            for name, command, pid, ready in self.rows
+        )
 
     def _repr_html_(self):
         cell = 'style="text-align:left;white-space:nowrap"'
