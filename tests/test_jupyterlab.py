@@ -135,6 +135,17 @@ def choose(page, *path):
         page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{label}$")).last.click()
 
 
+def bring_into_view(page, shown):
+    """Scroll until it stays in view: JupyterLab lays a notebook out again after a change, which moves everything."""
+    for _ in range(40):
+        shown.evaluate("element => element.scrollIntoView({block: 'center'})")
+        page.wait_for_timeout(500)
+        box = shown.bounding_box()
+        if box and 0 <= box["y"] < page.viewport_size["height"] - box["height"]:
+            return
+    pytest.fail(f"never came into view: {shown}")
+
+
 def nothing_in_the_way(page):
     assert page.locator(DIALOG).count() == 0, page.locator(DIALOG).all_inner_texts()
     assert page.locator(TOAST).count() == 0, page.locator(TOAST).all_inner_texts()
@@ -162,8 +173,7 @@ def test_run_all_shows_the_figure_and_the_card(page, jupyterlab):
         expect(page.locator(f"body[data-jp-theme-light={'false' if theme == 'Dark' else 'true'}]")).to_be_attached()
         for what, selector in (("card", CARD), ("figure", FIGURE)):
             shown = page.locator(f".jp-OutputArea-output {selector}").first
-            shown.scroll_into_view_if_needed()
-            expect(shown).to_be_visible()
+            bring_into_view(page, shown)
             page.screenshot(path=SCREENSHOTS / f"{what}-{theme.lower()}.png")
     nothing_in_the_way(page)
 
