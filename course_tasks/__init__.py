@@ -4,20 +4,15 @@
 they are first used, so that a Celery worker, which imports this package too, loads neither pandas nor matplotlib.
 """
 
-import importlib
+from course_tasks.lazily import exports
 
-_PUBLIC = {
-    "Lab": "course_tasks.lab",
-    "kill": "course_tasks.lab",
-    "pause": "course_tasks.lab",
-    "preflight": "course_tasks.lab",
-    "compare": "course_tasks.lab",
+_HOMES = {
+    "Lab": "lab",
+    "kill": "lab",
+    "pause": "lab",
+    "preflight": "lab",
+    "compare": "lab",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = list(_HOMES)
+__getattr__ = exports(__name__, _HOMES)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
+from pathlib import Path
 
 from course_tasks import experiment, place
 
@@ -41,19 +42,29 @@ class Outbox:
     """
 
     def __init__(self, path):
-        self.path = path
-        with self._open() as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("CREATE TABLE IF NOT EXISTS mail (number INTEGER PRIMARY KEY, recipient, subject, sent_by)")
+        self.path = Path(path)
+        if not self.path.exists():
+            self._make()
 
-    @contextlib.contextmanager
-    def _open(self):
-        with contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
-            yield db
+    def _make(self):
+        """Make the file beside its place and link it there, so that of several processes which do so one comes first.
+
+        (SQLite has no such way: two that turn the log on at once are told that the database is locked.)
+        """
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        with _open(beside) as db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("CREATE TABLE mail (number INTEGER PRIMARY KEY, recipient, subject, sent_by)")
+        try:
+            os.link(beside, self.path)
+        except FileExistsError:
+            pass
+        finally:
+            beside.unlink()
 
     def write(self, count, only_first=False):
         """Put ``count`` new, unsent mails into the outbox; with ``only_first``, if there never was any."""
-        with self._open() as db:
+        with _open(self.path) as db:
             db.execute("BEGIN IMMEDIATE")  # or two writers would give out the same numbers
             last = db.execute("SELECT coalesce(max(number), 0) FROM mail").fetchone()[0]
             if last and only_first:
@@ -63,7 +74,7 @@ class Outbox:
 
     def oldest_unsent(self):
         """The oldest Mail that is not marked as sent; None where every mail is."""
-        with self._open() as db:
+        with _open(self.path) as db:
             row = db.execute(
                 "SELECT number, recipient, subject FROM mail WHERE sent_by IS NULL ORDER BY number LIMIT 1"
             ).fetchone()
@@ -71,13 +82,19 @@ class Outbox:
 
     def mark_sent(self, number, by):
         """Note that mail ``number`` was sent, and ``by`` whom (a process's name)."""
-        with self._open() as db:
+        with _open(self.path) as db:
             db.execute("UPDATE mail SET sent_by = ? WHERE number = ?", (by, number))
 
     def unsent(self):
         """The numbers of the mails that are not marked as sent, oldest first."""
-        with self._open() as db:
+        with _open(self.path) as db:
             return [row[0] for row in db.execute("SELECT number FROM mail WHERE sent_by IS NULL ORDER BY number")]
+
+
+@contextlib.contextmanager
+def _open(path):
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as db, db:
+        yield db
 
 
 def outbox(run):

@@ -6,6 +6,7 @@ What is a matter of luck is tried once, and 20 times with COURSE_TESTS=all.
 import os
 import random
 import signal
+import sys
 import time
 
 import psutil
@@ -13,6 +14,10 @@ import pytest
 from conftest import REPEATS, THOROUGH
 from labs import CellError, kinds_so_far, wait_for
 
+# Linux tells a process that its parent has died; elsewhere only the warden can end what it started.
+if_told = pytest.mark.skipif(
+    sys.platform != "linux", reason="the system does not tell children of their parent's death"
+)
 repeated = pytest.mark.parametrize("repeat", range(REPEATS))
 
 
@@ -120,6 +125,7 @@ def test_killed_at_any_moment_of_a_run(kernel, hunt, repeat):
     hunt.nothing_left()
 
 
+@if_told
 def test_killed_at_one_stroke_with_the_warden(kernel, hunt, kernels):
     """Nobody is left to remove the directory: the next lab does. The processes are told by the system."""
     place = started(kernel)
@@ -208,6 +214,7 @@ assert _ == 0, _
 # The warden dies -------------------------------------------------------------------------------------------------------
 
 
+@if_told
 @repeated
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, *([signal.SIGTERM] if THOROUGH else [])], ids=lambda number: number.name
@@ -229,6 +236,7 @@ def test_the_warden_is_ended_from_outside(kernel, hunt, number, repeat):
     hunt.nothing_left()
 
 
+@if_told
 def test_the_warden_is_killed_in_a_run(kernel, hunt):
     place = started(kernel, workers=2)
     hunt.family(kernel.pid)

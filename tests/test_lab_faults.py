@@ -168,7 +168,7 @@ def test_what_never_came_is_told_in_the_notes(lab):
 
 
 def test_a_fault_while_the_invoker_sends(lab):
-    run = lab.invoke("tasks.add", times=5, takes=0.5, seconds=4, faults=[kill("worker1", when="started")])
+    run = lab.invoke("tasks.add", times=5, takes=0.3, seconds=2.5, faults=[kill("worker1", when="started")])
     assert faults_of(run) == [("fault began", "worker1", "kill"), ("fault ended", "worker1", "kill")]
     assert kinds(run).count("finished") >= 1
 

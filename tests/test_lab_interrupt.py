@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from conftest import REPEATS
+from conftest import REPEATS, THOROUGH
 from labs import LONG, CellError, kinds_so_far, wait_for
 
 from course_tasks.lab.interrupts import held_back
@@ -23,6 +23,10 @@ CLEAN = """
 run = run_until(lab, every=0.2, takes=0, until={"finished": 2})
 _ = {"kinds": list(run.events["kind"]), "mails": [int(mail) for mail in run.inbox["mail"]], "notes": list(run.notes)}
 """
+
+
+# In small pieces: a signal that comes just before a long sleep begins is noticed when it ends.
+SLEEP = "import time\nfor _ in range(6000): time.sleep(0.01)"
 
 
 def started(kernel, workers=2):
@@ -67,8 +71,8 @@ def test_reaches_neither_workers_nor_servers(kernel, hunt):
     started(kernel)
     family = hunt.family(kernel.pid)
     born = {process: process.create_time() for process in family}
-    for _ in range(5):
-        kernel.start("import time; time.sleep(60)")
+    for _ in range(3):
+        kernel.start(SLEEP)
         interrupted(kernel)
     assert kernel.cell("_ = lab.send('tasks.add', 2, 3).get(timeout=30)") == 5
     assert {process: process.create_time() for process in hunt.family(kernel.pid)} == born
@@ -117,7 +121,11 @@ history.xread = xread
 }
 
 
-@pytest.mark.parametrize("when", STRIKES)
+# As likely to go wrong as the others, and left to .ci/run.
+SELDOM = () if THOROUGH else ("before the producer is ended", "before the lab settles", "as beat has started")
+
+
+@pytest.mark.parametrize("when", [when for when in STRIKES if when not in SELDOM])
 def test_at_a_chosen_place(interruptible, when):
     """Every place but one clears up at once; an interrupt of the clearing up leaves it to the next run."""
     kernel = interruptible
@@ -146,7 +154,7 @@ def interruptible(kernels, tmp_path_factory, module_tmp):
     kernel.__exit__()
 
 
-@pytest.mark.parametrize("module", ["numpy.lib", "pandas.core", "tqdm.std"])
+@pytest.mark.parametrize("module", ["numpy.lib", "pandas.core", "tqdm.std"] if THOROUGH else ["numpy.lib"])
 def test_while_the_first_run_loads_what_it_needs(kernel, hunt, module):
     """Half an import of numpy can't be repaired in the same process, so the interrupt has to wait for it."""
     started(kernel)
@@ -238,7 +246,7 @@ def test_at_any_moment_while_the_lab_starts(kernel, hunt, repeat):
     seed = random.randrange(2**32)
     delay = random.Random(seed).uniform(0, 0.8)
     print(f"seed {seed}: {delay:.3f} s after the start")
-    kernel.start("lab = Lab(workers=3); import time; time.sleep(60)")
+    kernel.start("lab = Lab(workers=3)\n" + SLEEP)
     time.sleep(delay)  # not to wait for anything: any moment will do
     interrupted(kernel)
     if not kernel.cell("_ = 'lab' in globals()"):

@@ -39,7 +39,7 @@ if __name__ == "__main__":
     with Lab(workers=2) as lab:
         family = [psutil.Process(lab.warden_pid), *psutil.Process(lab.warden_pid).children(recursive=True)]
         five = lab.send("tasks.add", 2, 3).get(timeout=30)
-        run = lab.run(Setnx, every=0.5, takes=0.6, seconds=4)
+        run = lab.run(Setnx, every=0.5, takes=0.6, seconds=2.5)
         told = {
             "five": five,
             "outcome": run.verdict.outcome,

@@ -125,7 +125,7 @@ def terminal(tmp_path):
     yield run
     for shell in typed:
         if shell.poll() is None:
-            os.killpg(shell.pid, signal.SIGINT)  # Ctrl-C
+            os.killpg(shell.pid, signal.SIGQUIT)  # Ctrl-backslash: Celery ends at once
         shell.wait(60)
 
 

@@ -56,7 +56,7 @@ def test_a_second_outbox_at_the_same_place_is_the_same(outbox):
 
 
 def test_it_has_a_write_ahead_log(outbox):
-    with outbox._open() as db:
+    with mailroom._open(outbox.path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -110,6 +110,7 @@ assert mailroom.outbox(0).oldest_unsent().number == 1
 """,
     )
     assert Outbox(tmp_path / "new.sqlite").unsent() == list(range(1, 161))
+    assert sorted(path.name for path in tmp_path.glob("new.sqlite*")) == ["new.sqlite"]
     assert len(mailroom.letters(tmp_path / "inbox")) == 160
     assert stat.S_IMODE((tmp_path / "inbox").stat().st_mode) == 0o700
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -64,7 +64,7 @@ def terminal(redis_server, tmp_path_factory):
     yield run
     for process in reversed(typed):
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+            os.killpg(process.pid, signal.SIGQUIT)  # Ctrl-backslash: Celery ends at once
     for process in typed:
         try:
             process.wait(30)

@@ -4,7 +4,7 @@ Recording needs only the Redis client, and is what a worker imports; everything 
 loaded when it is first used.
 """
 
-from importlib import import_module
+from course_tasks.lazily import exports
 
 _HOMES = {
     "read": "reading",
@@ -22,9 +22,4 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = exports(__name__, _HOMES)

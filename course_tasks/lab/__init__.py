@@ -3,9 +3,9 @@
 The names are looked up when they are first used: the warden, which lives in this package, must not load what draws.
 """
 
-import importlib
+from course_tasks.lazily import exports
 
-_PUBLIC = {
+_HOMES = {
     "Lab": "lab",
     "LabError": "errors",
     "Run": "run",
@@ -15,10 +15,5 @@ _PUBLIC = {
     "preflight": "checks",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"course_tasks.lab.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = list(_HOMES)
+__getattr__ = exports(__name__, _HOMES)
