@@ -127,6 +127,18 @@ def test_invoke(lab, untouched, bad):
     assert untouched() == before
 
 
+@pytest.mark.parametrize(
+    "bad", [("tasks.sub", 1, 2), (None,), ("tasks.add", object(), 1)], ids=["name", "None", "no JSON"]
+)
+def test_send(lab, untouched, bad):
+    with pytest.raises((TypeError, ValueError), match="no task is called|JSON"):
+        lab.send(*bad)
+    assert lab.send("tasks.add", 1, 2).get(timeout=30) == 3
+    pids = [row[2] for row in lab.processes.rows if row[0] != "beat"]
+    lab.run(task="tasks.add", every=60, takes=0, seconds=0.5)  # nothing is thought to be under way for ever
+    assert [row[2] for row in lab.processes.rows if row[0] != "beat"] == pids
+
+
 def test_the_next_run_counts_as_if_nothing_had_been_asked(lab):
     first = lab.run(task="tasks.add", takes=0, seconds=0.2)
     with pytest.raises(ValueError, match="times"):

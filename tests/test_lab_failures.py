@@ -4,13 +4,14 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from labs import run_until
+from labs import run_until, wait_for
 
 from course_tasks import Lab, preflight
 from course_tasks.lab import LabError, directory, servers
@@ -125,6 +126,29 @@ def test_a_worker_that_is_not_ready_in_time(hunt, monkeypatch):
     message = error_of(hunt, workers=2)
     assert "was not ready after 2 s" in message
     assert message.endswith("(it wrote nothing)")
+
+
+@pytest.mark.parametrize("server", ["broker", "history", "lock", "mail"])
+def test_a_server_that_ends_later(hunt, server):
+    with Lab(workers=1) as lab:
+        hunt.family(lab.warden_pid)
+        os.kill(next(row[2] for row in lab.processes.rows if row[0] == server), signal.SIGKILL)
+        wait_for(lambda: lab.exit_status(server) is not None)
+        for ask in (lambda: lab.run(seconds=1), lambda: lab.send("tasks.add", 1, 2), lab.terminal):
+            with pytest.raises(LabError, match=f"{server} has ended with status -9: run the cell that starts the lab"):
+                ask()
+    with pytest.raises(LabError, match="The lab is closed"):
+        lab.logs("worker1")
+    hunt.nothing_left()
+
+
+def test_a_server_that_ends_in_a_run(hunt):
+    with Lab(workers=1) as lab:
+        hunt.family(lab.warden_pid)
+        broker = next(row[2] for row in lab.processes.rows if row[0] == "broker")
+        with pytest.raises(LabError, match="broker has ended with status -9"):
+            run_until(lab, every=0.2, takes=0, until=lambda: os.kill(broker, signal.SIGKILL) or True)
+    hunt.nothing_left()
 
 
 def test_the_next_lab_works_after_one_that_failed(hunt, monkeypatch):

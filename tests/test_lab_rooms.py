@@ -14,19 +14,20 @@ PACKAGE = ROOT / "course_tasks"
 MAY_IMPORT = {
     "place": (),
     "kinship": (),
+    "lazily": (),
     "locks": (),
     "interleavings": (),
     "history.recording": (),
-    "history": (),
+    "history": ("lazily",),
     "experiment": ("place", "history.recording"),
     "observation": ("experiment", "kinship"),
     "celery": ("experiment", "observation", "place"),
     "mailroom": ("experiment", "place"),
     "tasks": ("celery", "experiment", "mailroom", "observation", "locks"),
     "invoker": ("celery", "experiment", "mailroom", "observation", "place", "tasks"),
-    "lab": ("experiment", "observation", "mailroom", "place", "kinship", "history", "tasks", "celery"),
+    "lab": ("experiment", "observation", "mailroom", "place", "kinship", "history", "tasks", "celery", "lazily"),
     "exercises": ("lab", "history", "locks", "interleavings", "mailroom"),
-    "": ("lab", "history"),  # the names that a lesson imports
+    "": ("lab", "history", "lazily"),  # the names that a lesson imports
 }
 
 DRAWING = {"pandas", "numpy", "matplotlib", "IPython", "ipywidgets", "tqdm"}

@@ -1,6 +1,8 @@
 """Runs: what the lab shows without a lock and with one, and that every run starts clean."""
 
 import json
+import os
+import signal
 import tempfile
 
 import psutil
@@ -172,6 +174,34 @@ def test_a_task_keeps_to_the_run_that_it_began_in(lab, monkeypatch):
     second = run_until(lab, every=60, takes=0, until=lambda: late.exists() and letters(late))
     assert list(second.inbox["mail"]) == [1]
     assert kinds(second).count("delivered") == 1
+
+
+def test_a_worker_that_was_killed_from_a_terminal_is_back_in_the_next_run(lab):
+    lab.await_workers()
+    os.kill(next(row[2] for row in lab.processes.rows if row[0] == "worker2"), signal.SIGKILL)
+    run = lab.invoke("tasks.add", times=6, takes=0.3, seconds=60)
+    assert set(run.events[run.events["kind"] == "started"]["lane"]) == set(lab.workers)
+
+
+class Assassin:
+    """A lock that kills the worker whose task asks for it."""
+
+    def __init__(self, client, name):
+        """Nothing yet."""
+
+    def acquire(self):
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()
+
+    def release(self):
+        """Never comes here."""
+
+
+def test_workers_that_die_by_themselves_do_not_end_the_run(lab):
+    run = run_until(lab, Assassin, every=0.1, takes=0, until={"started": 3, "sent": 5})
+    assert kinds(run)[-1] == "ended"
+    assert "finished" not in kinds(run)
+    assert lab.invoke("tasks.add", times=3, takes=0, seconds=60).number == run.number + 1
 
 
 # In a process of its own, meanwhile -----------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """Checking what was typed: each function returns the value, or raises an error that names the argument."""
 
+MAIL = "tasks.send_mail_from_queue"
+TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
+
 
 def duration(name, value, or_zero=False):
     """``value`` as a float; ValueError or TypeError where it is no number of seconds above 0 (or 0, with ``or_zero``)."""
@@ -12,6 +15,13 @@ def duration(name, value, or_zero=False):
     if not (0 < number < float("inf") or (or_zero and number == 0)):
         raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
     return number
+
+
+def task(name):
+    """``name`` if it is that of a task; else ValueError."""
+    if name not in TASKS:
+        raise ValueError(f"no task is called {name!r}; the tasks are {', '.join(TASKS)}")
+    return name
 
 
 def count(name, value, least, most=float("inf")):

@@ -11,15 +11,13 @@ from course_tasks import history
 from course_tasks.history.recording import Recorder
 from course_tasks.lab import directory
 from course_tasks.lab import faults as faulty
-from course_tasks.lab.arguments import count
+from course_tasks.lab.arguments import MAIL, count, task
 from course_tasks.lab.live import Live
 from course_tasks.lab.packing import pack
 from course_tasks.lab.run import Run, read_inbox
 from course_tasks.lab.sending import ENDS
 from course_tasks.mailroom import Outbox
 
-MAIL = "tasks.send_mail_from_queue"
-TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
 IF_LOCKED = ("skip", "wait")
 LOOK = 0.1  # seconds between two looks at the history at most
 SETTLE = 2.0  # seconds for a message that is on its way to a worker to arrive there
@@ -32,8 +30,7 @@ class Conductor:
     """
 
     def __init__(self, lab, plan, seconds, lock, faults, mails):
-        if plan.task not in TASKS:
-            raise ValueError(f"no task is called {plan.task!r}; the tasks are {', '.join(TASKS)}")
+        task(plan.task)
         if plan.if_locked not in IF_LOCKED:
             raise ValueError(f'if_locked is "skip" or "wait", not {plan.if_locked!r}')
         faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)

@@ -11,7 +11,7 @@ import redis
 
 from course_tasks import place
 from course_tasks.experiment import Experiment
-from course_tasks.lab import directory, servers
+from course_tasks.lab import arguments, directory, servers
 from course_tasks.lab.arguments import count, duration
 from course_tasks.lab.conduct import Conductor
 from course_tasks.lab.errors import LabError, last_lines
@@ -114,7 +114,7 @@ class Lab:
         """Return when the lab is clean and every worker ready. Raises LabError where the lab is closed."""
         with held_back():
             importlib.import_module("course_tasks.history.reading")  # and pandas with it
-        self._line.call("status")
+        self._check()
         if self.unsettled or self._sender.under_way():
             self.settle(everything=True)
         self._revive()
@@ -126,6 +126,7 @@ class Lab:
         ``everything`` ends all workers and producers first: after an interrupt nobody knows what they are at.
         """
         self.unsettled = True
+        self._check()
         if everything:
             self.end([*PRODUCERS, *self.workers])
             for client in self._clients.values():  # an interrupt may have left a reply unread
@@ -140,6 +141,16 @@ class Lab:
         self.client("lock").flushall()
         self._revive()
         self.unsettled = False
+
+    def _check(self):
+        """Raise LabError where the lab is closed, or where something of it has ended that no run can do without."""
+        status = self._line.call("status")  # redis-py and Celery would knock for a while where nobody is
+        for name in (*SERVERS, "mail"):
+            if status.get(name) is not None:
+                raise LabError(
+                    f"{name} has ended with status {status[name]}: run the cell that starts the lab again. "
+                    f"The last lines it wrote are\n{last_lines(self.place.log(name).read_bytes())}"
+                )
 
     def _revive(self):
         """Start every worker that is not alive; it is not ready yet."""
@@ -243,6 +254,7 @@ class Lab:
         """
         log = self.place.log(process)
         if not log.exists():
+            self._line.call("status")  # says so if the lab is closed
             names = sorted(path.stem for path in self.place.path.glob("*.log"))
             raise ValueError(f"no process is called {process!r}; these have a log: {', '.join(names)}")
         lines = log.read_text(errors="replace").rstrip().splitlines()
@@ -253,6 +265,7 @@ class Lab:
 
         A worker gets a node name that is free. Its tasks appear in the pictures of the runs that follow.
         """
+        self._check()
         lab, broker = f"{place.VARIABLE}={shlex.quote(str(self.place.path))}", shlex.quote(self.place.url("broker"))
         if process == "worker":
             taken = {*self.workers, *(name.decode() for name in self.client("history").hkeys(READY))}
@@ -270,10 +283,12 @@ class Lab:
     def send(self, task, *args):
         """Put one ``task`` (a name, such as "tasks.add") with ``args`` into the queue; return Celery's AsyncResult.
 
-        ``.get(timeout=10)`` waits for the result, where the task has one.
+        ``.get(timeout=10)`` waits for the result, where the task has one. Raises ValueError where there is no such task,
+        LabError where the lab is closed.
         """
-        self._line.call("status")  # a lab that is closed says so; Celery would knock at its broker for a while
-        return self._sender.send(task, args)
+        name = arguments.task(task)
+        self._check()
+        return self._sender.send(name, args)
 
     def run(
         self,

@@ -46,9 +46,14 @@ class Sender:
     def send(self, task, args):
         """Send ``task`` (a name) with ``args`` and return its AsyncResult."""
         task_id = uuid()
-        Recorder(self.client, BETWEEN, "notebook")("sent", task=task_id, name=task)
-        with Connection(self.app.url) as connection:
-            result = self.app.send_task(task, args, task_id=task_id, connection=connection)
+        record = Recorder(self.client, BETWEEN, "notebook")
+        record("sent", task=task_id, name=task)  # before it is: it may be received at once
+        try:
+            with Connection(self.app.url) as connection:
+                result = self.app.send_task(task, args, task_id=task_id, connection=connection)
+        except Exception as error:  # arguments that are no JSON, say
+            record("failed", task=task_id, name=task, detail={"error": repr(error)})
+            raise
         self._results.add(result)
         return result
 
