@@ -54,7 +54,7 @@ def code():
 def main():
     IMG.mkdir(exist_ok=True)
     with Lab(workers=3, live=False) as lab:
-        short = lab.run(every=3, takes=0.5, seconds=12)
+        short = lab.run(every=3, takes=0.5, seconds=11)
         save(short.timeline(title="A tick every 3 s, and each task is done before the next"), "schedule")
         save(lab.run(every=1, takes=2.5, seconds=8).timeline(), "mail")
         before, after = (lab.run(lock, every=1, takes=1.6, seconds=8) for lock in (None, redis_lock))
