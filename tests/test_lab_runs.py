@@ -72,7 +72,7 @@ def test_each_attempt_tells_its_story_in_order(lab):
 
 
 def test_the_lab_invokes_tasks_until_all_are_done(lab):
-    run = lab.invoke("tasks.add", times=7, takes=0.3, seconds=60)
+    run = lab.invoke("tasks.add", times=7, takes=0.4, seconds=60)
     assert kinds(run, "invoker").count("sent") == 7
     assert kinds(run).count("finished") == 7
     assert set(run.events[run.events["kind"] == "started"]["lane"]) == set(lab.workers)
@@ -179,7 +179,8 @@ def test_a_task_keeps_to_the_run_that_it_began_in(lab, monkeypatch):
 def test_a_worker_that_was_killed_from_a_terminal_is_back_in_the_next_run(lab):
     lab.await_workers()
     os.kill(next(row[2] for row in lab.processes.rows if row[0] == "worker2"), signal.SIGKILL)
-    run = lab.invoke("tasks.add", times=6, takes=0.3, seconds=60)
+    wait_for(lambda: lab.exit_status("worker2") == -signal.SIGKILL)
+    run = lab.invoke("tasks.add", times=6, takes=0.5, seconds=60)
     assert set(run.events[run.events["kind"] == "started"]["lane"]) == set(lab.workers)
 
 
