@@ -4,6 +4,7 @@ import email.utils
 import os
 import re
 import smtplib
+import socket
 import stat
 import subprocess
 import sys
@@ -141,6 +142,12 @@ def test_outside_a_lab_mail_is_filed_in_ones_own_inbox(tmp_path, monkeypatch):
 # The service ---------------------------------------------------------------------------------------------------------
 
 
+def listens(path):
+    """Whether somebody answers on the Unix socket at ``path``; its file is there a moment sooner."""
+    with socket.socket(socket.AF_UNIX) as line:
+        return line.connect_ex(str(path)) == 0
+
+
 @pytest.fixture(scope="module")
 def service(module_tmp):
     """A directory with a history server and the mail service, started as the warden would; yields its Place."""
@@ -156,7 +163,7 @@ def service(module_tmp):
     for number, command in enumerate(commands):
         with (module_tmp / f"{number}.log").open("wb") as log:
             started.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-    wait_for(lambda: where.socket("mail").exists() and where.socket("history").exists(), "for the mail service")
+    wait_for(lambda: all(listens(where.socket(name)) for name in ("mail", "history")), "for the mail service")
     yield where
     for process in started:
         assert process.poll() is None, "the service has ended by itself"

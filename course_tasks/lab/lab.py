@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import os
 import shlex
+import smtplib
 import time
 
 import redis
@@ -190,7 +191,10 @@ class Lab:
         return question
 
     def _mail_listens(self):
-        return self.place.socket("mail").exists()
+        # A socket is there a moment before anybody listens on it.
+        with contextlib.suppress(OSError), smtplib.LMTP(str(self.place.socket("mail")), local_hostname="localhost"):
+            return True
+        return False
 
     def _is_ready(self, worker):
         pid = self._pids[worker]
