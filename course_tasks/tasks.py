@@ -7,7 +7,7 @@ import time
 
 from celery.utils.log import get_task_logger
 
-from course_tasks import experiment, mailroom
+from course_tasks import experiment, mailroom, section
 from course_tasks.celery import app
 from course_tasks.observation import SKIPPED, lane, of_request
 
@@ -42,7 +42,7 @@ def send_mail_from_queue(self):
     """Take the oldest unsent mail of the outbox, send it, and mark it as sent."""
     present, record = experiment.current(), of_request(self.request)
     me = lane(self.request.hostname)
-    with experiment.critical_section("mail", present, record) as inside:
+    with section.critical_section("mail", present, record) as inside:
         if not inside:
             log.info("Locked: leaving the mail to whoever is inside")
             return SKIPPED

@@ -8,10 +8,11 @@ import pytest
 import redis
 from celery.exceptions import Retry
 
-from course_tasks import experiment, mailroom, observation, place, tasks
+from course_tasks import experiment, mailroom, observation, place, section, tasks
 from course_tasks.celery import ARGUMENTS, app
-from course_tasks.experiment import Experiment, acquire, critical_section
+from course_tasks.experiment import Experiment
 from course_tasks.place import Place, foreign_settings
+from course_tasks.section import acquire, critical_section
 
 WITH_LOCK = Experiment(run=1, lock=True)
 
@@ -303,7 +304,7 @@ def test_a_skipped_task_says_so(plain, monkeypatch):
     def locked(*_):
         yield False
 
-    monkeypatch.setattr(experiment, "critical_section", locked)
+    monkeypatch.setattr(section, "critical_section", locked)
     assert tasks.send_mail_from_queue.apply().get() == observation.SKIPPED
     assert not (plain / "inbox").exists()
 

@@ -305,6 +305,9 @@ class Lab:
         task="tasks.send_mail_from_queue",
         mails=None,
         faults=(),
+        fencing=True,
+        idempotent=False,
+        soft_time_limit=None,
     ):
         """Run beat for ``seconds`` and return a :class:`Run`: what happened, judged and drawn.
 
@@ -313,6 +316,11 @@ class Lab:
         one task lasts. ``if_locked``: "skip" (a task that finds the lock taken goes away) or "wait". ``task``: the name of
         the task that beat sends. ``mails``: how many unsent mails the outbox holds at the start; one a tick unless given.
         ``faults``: what :func:`kill` and :func:`pause` made.
+
+        ``fencing``: where the lock has a fencing token (its attribute ``fence``), the outbox refuses a write whose token
+        is lower than the highest it has seen; False turns that check off. ``idempotent``: a mail keeps one Message-ID,
+        however often it is sent, and the inbox files each Message-ID once. ``soft_time_limit``: seconds after which
+        Celery interrupts a task; None for never.
 
         A run starts clean: nothing queued, reserved, held or unsent is left from the one before, and killed workers
         are back. Tasks that still run at the end are ended, and stay open in the picture.
@@ -326,6 +334,9 @@ class Lab:
             takes=duration("takes", takes, or_zero=True),
             if_locked=if_locked,
             lock=lock is not None,
+            fencing=bool(fencing),
+            idempotent=bool(idempotent),
+            soft_time_limit=None if soft_time_limit is None else duration("soft_time_limit", soft_time_limit),
         )
         conductor = Conductor(self, plan, duration("seconds", seconds), lock, faults, mails)
         self._runs += 1
