@@ -24,7 +24,7 @@ CLEAR = 16
 def caption(scene, labels):
     """Write the labels of ``scene`` (a timeline.Scene) with ``labels`` (Labels), the most important first."""
     _block(scene, labels)
-    for write in (_overlap, _again, _killed, _paused, _skipped, _lock, _producer, _tried, _waiting, _inside, _running):
+    for write in (_commands, _overlap, _again, _killed, _paused, _skipped, _lock, _producer, _tried, _waiting, _inside, _running):
         write(scene, labels)
 
 
@@ -42,6 +42,13 @@ def _block(scene, labels):
     labels.block([(event.t, event.t, y[event.lane], y[event.lane]) for event in marks], points=theme.MARKER / 2)
 
 
+def _commands(scene, labels):
+    """What each command was, and its answer."""
+    for event in scene.happened["command"][:MANY]:
+        y = scene.y[event.lane]
+        labels.place(event.detail["says"], [(event.t, y, 0, dy, "left") for dy in (CLEAR, -CLEAR)], color=theme.INK)
+
+
 def _overlap(scene, labels):
     """How many were inside for how long, beside the longest time at which two or more were."""
     stretches = scene.findings.together.stretches
@@ -51,7 +58,8 @@ def _overlap(scene, labels):
     parts = [row for row, begin, end in scene.together if begin >= longest.begin and end <= longest.end]
     concerned = sorted({scene.y[row.lane] for row in parts})
     more = "up to " if longest.most > 2 else ""
-    text = f"{more}{longest.most} inside for {seconds(longest.seconds)}"
+    length = "" if scene.findings.in_steps else f" for {seconds(longest.seconds)}"
+    text = f"{more}{longest.most} inside{length}"
     gaps = [lane + 0.5 for lane in concerned[:-1]] + [concerned[0] - 0.5, concerned[-1] + 0.5]
     places = [(longest.end, gap, 10, 0, "left") for gap in gaps]
     places += [(longest.end, gap, -4, 0, "right") for gap in gaps]

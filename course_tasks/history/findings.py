@@ -13,8 +13,9 @@ from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
 
-MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended".split() + ["fault ended"]
-"""The kinds of events that count as such. The others matter only as beginnings and ends of intervals."""
+MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended command".split() + ["fault ended"]
+"""The kinds of events that count as such. The others matter only as beginnings and ends of intervals.
+"command" is in counterexamples only, one for each step of a client; its detail says what it was."""
 
 
 class Findings:
@@ -39,6 +40,11 @@ class Findings:
         """Every lane: those that the run announced, in drawing order, then others in the order of appearance."""
         announced = self.began.get("lanes", [])
         return list(dict.fromkeys([*announced, *(lane for lane in self.events.lane.unique() if lane != "lab")]))
+
+    @property
+    def in_steps(self):
+        """Whether time is counted in steps, as in a counterexample, and not in seconds."""
+        return self.began.get("unit") == "steps"
 
     @property
     def has_section(self):

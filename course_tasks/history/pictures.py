@@ -75,12 +75,14 @@ class Picture:
         return f"{self.title}\n{self.text}"
 
 
-def picture(events, title=None, over=True):
-    """Return the :class:`Picture` of one run's ``events`` (from ``frame``); ``title`` is the finding by default.
+def picture(events, title=None, over=True, text=None):
+    """Return the :class:`Picture` of one run's ``events`` (from ``frame``).
+
+    ``title`` is the finding by default, ``text`` the summary.
 
     Where the run is not ``over``, nothing is written beneath: the text would say what never came, and was still open.
     """
-    return _pictured({None if over else "So far": events}, title, over)
+    return _pictured({None if over else "So far": events}, title, over, text)
 
 
 def compare(runs):
@@ -88,11 +90,11 @@ def compare(runs):
     return _pictured(runs, None)
 
 
-def _pictured(runs, title, over=True):
+def _pictured(runs, title, over=True, text=None):
     """One timeline below the other for ``runs``, name -> events; the name None says nothing."""
     found = {name: Findings(events, intervals(events)) for name, events in runs.items()}
     titles = [title or _named(name, finding(run), " \N{EN DASH} ", lower=True) for name, run in found.items()]
-    texts = [_named(name, summary(run), ": ") for name, run in found.items()] if over else titles
+    texts = [text or _named(name, summary(run), ": ") for name, run in found.items()] if over else titles
     panels = [_Panel(run, _wrapped(said, theme.TITLE_SIZE)) for run, said in zip(found.values(), titles, strict=True)]
     lines = [line for text in texts for line in _wrapped(text, theme.LABEL_SIZE)] if over else []
     left = max(panel.left for panel in panels)

@@ -72,15 +72,15 @@ class Scene:
         ax.set_yticks(list(self.y.values()), list(self.y), fontproperties=theme.font(theme.LANE_SIZE), color=theme.INK)
         ax.tick_params(axis="y", length=0, pad=theme.LANE_PAD)
         ax.tick_params(axis="x", color=theme.MUTED, labelcolor=theme.MUTED, length=4)
-        ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+        in_steps = self.findings.in_steps
+        ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=in_steps))
         for label in ax.get_xticklabels():
             label.set_fontproperties(theme.font(theme.TICK_SIZE))
         ax.spines[["left", "top", "right"]].set_visible(False)
         ax.spines["bottom"].set_color(theme.MUTED)
         ax.patch.set_visible(False)
-        ax.set_xlabel(
-            "seconds since the run began", loc="left", color=theme.MUTED, fontproperties=theme.font(theme.TICK_SIZE)
-        )
+        unit = "steps" if in_steps else "seconds since the run began"
+        ax.set_xlabel(unit, loc="left", color=theme.MUTED, fontproperties=theme.font(theme.TICK_SIZE))
         to_margin = theme.MARGIN - ax.get_window_extent().x0 / ax.figure.dpi * 72
         ax.annotate(
             title,
