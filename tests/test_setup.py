@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ CONDA_NAMES = {"redis": "redis-py"}
 
 
 def declared():
-    extras = PROJECT["project"]["optional-dependencies"]
-    return [Requirement(text) for text in [*PROJECT["project"]["dependencies"], *extras["test"]]]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    return [Requirement(text) for text in [*PROJECT["project"]["dependencies"], *chain(*extras)]]
 
 
 def pinned(lock):
