@@ -24,7 +24,20 @@ CLEAR = 16
 def caption(scene, labels):
     """Write the labels of ``scene`` (a timeline.Scene) with ``labels`` (Labels), the most important first."""
     _block(scene, labels)
-    for write in (_commands, _overlap, _again, _killed, _paused, _skipped, _lock, _producer, _tried, _waiting, _inside, _running):
+    for write in (
+        _commands,
+        _overlap,
+        _again,
+        _killed,
+        _paused,
+        _skipped,
+        _lock,
+        _producer,
+        _tried,
+        _waiting,
+        _inside,
+        _running,
+    ):
         write(scene, labels)
 
 
