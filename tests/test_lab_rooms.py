@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "lazily": (),
     "locks": (),
     "interleavings": (),
+    "breakpoints": (),
     "history.recording": (),
     "history": ("lazily",),
     "experiment": ("place", "history.recording"),
@@ -95,7 +96,8 @@ def test_no_room_imports_itself_through_others():
 
 
 @pytest.mark.parametrize(
-    "name", ["history.recording", "place", "kinship", "experiment", "observation", "celery", "mailroom", "tasks"]
+    "name",
+    "history.recording place kinship breakpoints experiment observation celery mailroom section tasks".split(),
 )
 def test_what_workers_import_draws_nothing(name):
     assert not {module.partition(".")[0] for module in imports(modules()[name])} & DRAWING
