@@ -13,7 +13,9 @@ from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
 
-MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended command".split() + ["fault ended"]
+MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended command".split() + [
+    "fault ended"
+]
 """The kinds of events that count as such. The others matter only as beginnings and ends of intervals.
 "command" is in counterexamples only, one for each step of a client; its detail says what it was."""
 
