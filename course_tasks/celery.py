@@ -25,6 +25,7 @@ def configure():
         for name in place.foreign_settings(os.environ):
             del os.environ[name]
     present = experiment.current()
+    options = {} if present.soft_time_limit is None else {"soft_time_limit": present.soft_time_limit}
     task, every = present.task or "tasks.send_mail_from_queue", present.every or EVERY
     app.conf.update(
         broker_url=here.url("broker") if here else place.PLAIN_REDIS,
@@ -43,6 +44,7 @@ def configure():
                 "task": task,
                 "args": ARGUMENTS.get(task, ()),
                 "schedule": every,
+                "options": options,
                 # As if the last tick were one interval ago: the first comes at once.
                 "last_run_at": app.now() - timedelta(seconds=every),
             }

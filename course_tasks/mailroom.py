@@ -39,10 +39,13 @@ class Outbox:
 
     SQLite's write-ahead log lets one process write while others read. Nothing here stops two processes from reading
     the same unsent mail: that is the lesson.
+
+    ``fencing``: whether writes are compared by their fencing tokens (see :meth:`mark_sent`). ``record`` is the recorder
+    of the task that writes, which hears of every write with a token; by default, nobody does.
     """
 
-    def __init__(self, path):
-        self.path = Path(path)
+    def __init__(self, path, fencing=True, record=lambda kind, **fields: None):
+        self.path, self.fencing, self.record = Path(path), fencing, record
         if not self.path.exists():
             self._make()
 
@@ -55,6 +58,7 @@ class Outbox:
         with _open(beside) as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("CREATE TABLE mail (number INTEGER PRIMARY KEY, recipient, subject, sent_by)")
+            db.execute("CREATE TABLE fence (resource PRIMARY KEY, token)")  # the highest token seen, for each resource
         try:
             os.link(beside, self.path)
         except FileExistsError:
@@ -80,10 +84,36 @@ class Outbox:
             ).fetchone()
         return Mail(*row) if row else None
 
-    def mark_sent(self, number, by):
-        """Note that mail ``number`` was sent, and ``by`` whom (a process's name)."""
+    def mark_sent(self, number, by, token=None):
+        """Note that mail ``number`` was sent, and ``by`` whom (a process's name); return whether that was accepted.
+
+        With a fencing ``token`` (an int), it is refused where a higher one was seen before: whoever wrote with that one
+        got the lock later. The same token may come again: its holder may write more than once. Without a token, or
+        without fencing, everything is accepted.
+        """
         with _open(self.path) as db:
-            db.execute("UPDATE mail SET sent_by = ? WHERE number = ?", (by, number))
+            db.execute("BEGIN IMMEDIATE")  # one writer at a time, from here on until all of it is written
+            seen, accepted = self._pass(db, token) if token is not None else (None, True)
+            if accepted:
+                db.execute("UPDATE mail SET sent_by = ? WHERE number = ?", (by, number))
+        if token is not None:
+            # Two processes may record their writes in another order than that in which the database took them. So each
+            # tells what the database had seen before it, as read in the same transaction: nothing depends on that order.
+            detail = None if seen is None else {"seen": seen}
+            self.record("written" if accepted else "refused", mail=number, token=token, detail=detail)
+        return accepted
+
+    def _pass(self, db, token):
+        """Let ``token`` pass the fence: return the highest one seen before (None: none) and whether it was let through."""
+        seen = db.execute("SELECT token FROM fence WHERE resource = 'mail'").fetchone()
+        passed = db.execute(
+            """
+            INSERT INTO fence VALUES ('mail', :token)
+            ON CONFLICT (resource) DO UPDATE SET token = max(token, :token) WHERE :token >= token OR NOT :fencing
+            """,
+            {"token": token, "fencing": self.fencing},
+        )
+        return seen and seen[0], passed.rowcount == 1
 
     def unsent(self):
         """The numbers of the mails that are not marked as sent, oldest first."""
@@ -97,32 +127,37 @@ def _open(path):
         yield db
 
 
-def outbox(run):
-    """The outbox that the tasks of ``run`` (a lab's run, 0 between the runs) work on; outside a lab, one's own."""
+def outbox(present, record):
+    """The outbox that the tasks of ``present`` (an Experiment) work on; outside a lab, one's own.
+
+    ``record`` is the recorder of the task that asks.
+    """
     here = place.lab()
     if here:
-        return Outbox(here.outbox(run))
+        return Outbox(here.outbox(present.run), present.fencing, record)
     box = Outbox(place.own_directory() / "outbox.sqlite")
     box.write(100, only_first=True)  # so that worker and beat alone have something to send
     return box
 
 
-def deliver(mail, sender, run):
-    """Deliver ``mail`` (a Mail) for the process called ``sender``, in ``run``.
+def deliver(mail, sender, present):
+    """Deliver ``mail`` (a Mail) for the process called ``sender``, as ``present`` (an Experiment) asks.
 
     In a lab it goes by LMTP to the mail service; outside a lab there is no service, and the mail is filed straight
-    into the Maildir ``inbox`` of one's own data directory. Raises ``smtplib.SMTPException`` or OSError where the
-    service does not take the mail.
+    into the Maildir ``inbox`` of one's own data directory. Whoever sends a mail makes up its Message-ID, unless
+    delivery is to be ``idempotent``: then the id follows from the mail, is the same for whoever sends it, and tells the
+    service that it had the mail before. Raises ``smtplib.SMTPException`` or OSError where the service does not take it.
     """
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = f"{sender}@example.email", mail.to, mail.subject
     message["Date"] = localtime()
-    message["Message-ID"] = make_msgid(domain="example.email")
+    made_up = make_msgid(domain="example.email")
+    message["Message-ID"] = f"<mail{mail.number}.run{present.run}@example.email>" if present.idempotent else made_up
     message["X-Mail-Number"] = str(mail.number)
     message.set_content(f"{mail.subject} is on its way.\n")
     here = place.lab()
     if here:
-        message["X-Run"] = str(run)
+        message["X-Run"] = str(present.run)
         with smtplib.LMTP(str(here.socket("mail")), local_hostname="localhost") as service:
             service.send_message(message)
     else:
@@ -155,16 +190,29 @@ def letters(maildir):
 
 
 class Service:
-    """What the mail service does with each message (a handler of ``aiosmtpd``): file it, then record the delivery."""
+    """What the mail service does with each message (a handler of ``aiosmtpd``): file it, then record the delivery.
+
+    A message whose Message-ID the inbox has already is dropped, and accepted all the same: the sender is to consider
+    it done. (Mail servers can be told to do so: RFC 7352, Sieve's test for duplicates.) One Service answers on all
+    connections.
+    """
+
+    def __init__(self):
+        self.filed = set()  # (run, Message-ID)
 
     async def handle_DATA(self, server, session, envelope):
+        # All sessions share this one process and its event loop, which turns to another session only at an ``await``.
+        # There is none below, so that of two that bring the same message, the second finds it filed.
         message = message_from_bytes(envelope.content)
-        run = int(message["X-Run"])
-        file(message, place.lab().inbox(run))
+        run, message_id = int(message["X-Run"]), message["Message-ID"]
+        had_it = (run, message_id) in self.filed
+        if not had_it:
+            file(message, place.lab().inbox(run))
+            self.filed.add((run, message_id))
         experiment.recorder(run, "inbox")(
-            "delivered",
+            "dropped" if had_it else "delivered",
             mail=int(message["X-Mail-Number"]),
-            detail={"message_id": message["Message-ID"], "sender": message["From"].partition("@")[0]},
+            detail={"message_id": message_id, "sender": message["From"].partition("@")[0]},
         )
         return "250 OK"
 
@@ -174,8 +222,8 @@ async def serve(socket):
     from aiosmtpd.lmtp import LMTP  # only the service needs it: a worker starts faster without
 
     os.umask(0o077)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(lambda: LMTP(Service(), hostname="localhost", loop=loop), socket)
+    loop, service = asyncio.get_running_loop(), Service()
+    server = await loop.create_unix_server(lambda: LMTP(service, hostname="localhost", loop=loop), socket)
     async with server:
         await server.serve_forever()
 

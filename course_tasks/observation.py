@@ -12,6 +12,7 @@ from course_tasks import experiment, kinship
 
 READY = "ready"  # the hash on the history server in which each worker notes its pid once it is ready
 SKIPPED = "skipped: locked"  # what a task returns that found the lock taken
+LOST = "lost: left unsent"  # what a task returns whose lock was lost while it worked
 
 
 def lane(hostname):

@@ -4,9 +4,10 @@ import contextlib
 import functools
 import inspect
 import os
+import threading
 import time
 
-import redis
+from redis.exceptions import LockNotOwnedError
 
 from course_tasks import experiment
 
@@ -36,35 +37,66 @@ def acquire(lock, *, wait, waiting):
     return True
 
 
+class Inside:
+    """What a task inside the section knows of its lock, of which there may be none.
+
+    ``fence`` is the fencing token of this stay, where the lock has one (an int, its attribute ``fence``); else None. It
+    is noted when the lock is given: a lock that is lost has no token any more, and the task must not come without.
+    """
+
+    def __init__(self, lock=None):
+        self.fence = _attribute(lock, "fence", int)
+        self._lost = _attribute(lock, "lost", threading.Event)
+        self.told = False  # whether the task knows that its lock is lost
+
+    def work(self, seconds):
+        """Work for so many seconds, and return True; or return False as soon as the lock says that it is lost.
+
+        A lock says so by its attribute ``lost``, a ``threading.Event``; others say nothing, and the work is done.
+        """
+        if self._lost is None:
+            time.sleep(seconds)
+        else:
+            self.told = self._lost.wait(seconds)
+        return not self.told
+
+
 @contextlib.contextmanager
 def critical_section(name, present, record):
-    """The section that must be alone: ``with critical_section(...) as inside:`` is True inside and False where it was skipped.
+    """The section that must be alone: ``with critical_section(...) as inside:`` is an :class:`Inside`, or False: skipped.
 
-    ``name`` is the lock's name, ``present`` the Experiment, ``record`` the recorder of this task. Without a lock
-    everybody walks in. The task's own exception is never hidden by an error on release.
+    ``name`` is the lock's name, ``present`` the Experiment, ``record`` the recorder of this task, which a lock that renews
+    itself calls from a thread of its own. Without a lock everybody walks in. The task's own exception is never hidden
+    by an error on release; an error of ``acquire()`` is the task's.
     """
     if not present.lock:
-        with _inside(record):
-            yield True
+        with _staying(record):
+            yield Inside()
         return
     lock = experiment.lock_factory(present.run, os.getpid())(experiment.client("lock", os.getpid()), name)
-    if not acquire(lock, wait=present.if_locked == "wait", waiting=lambda: record("waiting")):
-        record("skipped")
-        yield False
-        return
-    record("acquired", lease=_lease(lock))
-    try:
-        with _inside(record):
-            yield True
-    except BaseException:
-        with contextlib.suppress(Exception):
-            _give_back(lock, record)
-        raise
-    _give_back(lock, record)
+    with _overheard(lock, record) as heard:
+        if not acquire(lock, wait=present.if_locked == "wait", waiting=lambda: record("waiting")):
+            record("skipped")
+            yield False
+            return
+        inside = Inside(lock)
+        try:
+            record("acquired", lease=_lease(lock), token=inside.fence)
+            with _staying(record):
+                yield inside
+        except BaseException:
+            with contextlib.suppress(Exception):
+                _give_back(lock, record, heard)
+            raise
+        try:
+            _give_back(lock, record, heard)
+        except LockNotOwnedError:
+            if not inside.told:  # to a task that has drawn its conclusions it is no news
+                raise
 
 
 @contextlib.contextmanager
-def _inside(record):
+def _staying(record):
     record("entered")
     try:
         yield
@@ -72,16 +104,56 @@ def _inside(record):
         record("left")
 
 
+@contextlib.contextmanager
+def _overheard(lock, record):
+    """Record what ``lock`` tells its callbacks ``on_renewed`` and ``on_lost``, where it has them, at once.
+
+    They are called with the lock, from the thread that renews it; one's own callbacks are called too, and are back
+    in their places afterwards. Yields the set of what was heard, "renewed" and "lost".
+    """
+    heard = set()
+    own = {what: getattr(lock, f"on_{what}") for what in ("renewed", "lost") if hasattr(lock, f"on_{what}")}
+
+    def overhear(what, callback):
+        def both(lock):
+            heard.add(what)
+            record(what, lease=_lease(lock) if what == "renewed" else None)
+            if callback is not None:
+                callback(lock)
+
+        return both
+
+    for what, callback in own.items():
+        setattr(lock, f"on_{what}", overhear(what, callback))
+    try:
+        yield heard
+    finally:
+        for what, callback in own.items():
+            setattr(lock, f"on_{what}", callback)
+
+
 def _lease(lock):
-    """Seconds until ``lock`` frees itself, where it says so as redis-py's locks do; else None."""
-    timeout = getattr(lock, "timeout", None)
-    return timeout if isinstance(timeout, int | float) else None
+    """Seconds until ``lock`` frees itself, as far as it says so; else None.
+
+    Our own locks know how much is left (``validity``), which matters where a process was paused on its way out of
+    ``acquire()``; redis-py's say how long they were asked for (``timeout``).
+    """
+    left = _attribute(lock, "validity", int | float)
+    return _attribute(lock, "timeout", int | float) if left is None else left
 
 
-def _give_back(lock, record):
+def _attribute(lock, name, kind):
+    """The attribute ``name`` of ``lock``, where it is of this kind; else None."""
+    value = getattr(lock, name, None)
+    return value if isinstance(value, kind) else None
+
+
+def _give_back(lock, record, heard):
+    """Release ``lock``. Where nobody knows whether that was done, nothing is recorded: neither "released" nor "lost"."""
     try:
         lock.release()
-    except redis.exceptions.LockError as error:
-        record("lost", detail={"error": str(error)})
+    except LockNotOwnedError as error:
+        if "lost" not in heard:
+            record("lost", detail={"error": str(error)})
         raise
     record("released")

@@ -9,7 +9,7 @@ from celery.utils.log import get_task_logger
 
 from course_tasks import experiment, mailroom, section
 from course_tasks.celery import app
-from course_tasks.observation import SKIPPED, lane, of_request
+from course_tasks.observation import LOST, SKIPPED, lane, of_request
 
 log = get_task_logger(__name__)
 
@@ -46,14 +46,17 @@ def send_mail_from_queue(self):
         if not inside:
             log.info("Locked: leaving the mail to whoever is inside")
             return SKIPPED
-        outbox = mailroom.outbox(present.run)
+        outbox = mailroom.outbox(present, record)
         mail = outbox.oldest_unsent()
         if mail is None:
             log.info("The outbox is empty")
         else:
             record("read", mail=mail.number)
-            time.sleep(present.takes)
-            mailroom.deliver(mail, me, present.run)
-            outbox.mark_sent(mail.number, me)
+            if not inside.work(present.takes):
+                log.warning("The lock was lost: leaving the mail unsent")
+                return LOST
+            mailroom.deliver(mail, me, present)
             print(f"Email message successfully sent, [{mail.to}]")
+            if not outbox.mark_sent(mail.number, me, inside.fence):
+                log.warning("Not marked: somebody with a newer token was here. The mail is out all the same")
     print("release resources")

@@ -2,13 +2,17 @@
 
 import contextlib
 import json
+import os
 import threading
+import time
+from unittest import mock
 
 import pytest
 import redis
+from celery import Celery
 from celery.exceptions import Retry
 
-from course_tasks import experiment, mailroom, observation, place, section, tasks
+from course_tasks import celery, experiment, mailroom, observation, place, section, tasks
 from course_tasks.celery import ARGUMENTS, app
 from course_tasks.experiment import Experiment
 from course_tasks.place import Place, foreign_settings
@@ -168,6 +172,135 @@ def test_acquire_takes_locks_that_show_no_signature(make):
     assert acquire(lock, wait=False, waiting=None) is not taken
 
 
+# What a lock tells the task ------------------------------------------------------------------------------------------
+
+
+class Renewing(Lock):
+    """A lock with a lease, a fencing token and callbacks, and what calls them, as a thread would that renews it."""
+
+    timeout = 2.0
+
+    def __init__(self, fence=7, **options):
+        super().__init__(**options)
+        self.fence, self.lost = fence, threading.Event()
+        self.on_renewed = self.on_lost = None
+
+    def renew(self):
+        self._call(self.on_renewed)
+
+    def lose(self):
+        self.fence = None
+        self.lost.set()
+        self._call(self.on_lost)
+
+    def _call(self, callback):
+        thread = threading.Thread(target=callback, args=[self])
+        thread.start()
+        thread.join()
+
+
+TOO_LATE = redis.exceptions.LockNotOwnedError("too late")
+
+
+def test_the_section_tells_the_fencing_token_and_keeps_it(handed_over):
+    lock, record = handed_over(Renewing(fence=33)), Recorded()
+    with critical_section("mail", WITH_LOCK, record) as inside:
+        lock.fence = None  # as a lock has it that is held no longer
+        assert inside.fence == 33
+    assert record[0] == ("acquired", {"lease": 2.0, "token": 33})
+
+
+@pytest.mark.parametrize("lock", [None, Lock(), Renewing(fence=None), Renewing(fence="33"), Renewing(fence=print)])
+def test_where_there_is_no_token_there_is_none(handed_over, lock):
+    handed_over(lock)
+    with critical_section("mail", Experiment(run=1, lock=lock is not None), record := Recorded()) as inside:
+        assert inside.fence is None
+    assert not any("token" in event[1] for event in record if isinstance(event, tuple))
+
+
+def test_what_is_left_of_the_lease_counts_where_the_lock_knows(handed_over):
+    lock, record = handed_over(Renewing()), Recorded()
+    lock.validity = 0.0  # paused for long, between being given the lock and coming back with it
+    with critical_section("mail", WITH_LOCK, record):
+        lock.validity = 1.5
+        lock.renew()
+    assert record[0] == ("acquired", {"lease": 0.0, "token": 7})
+    assert ("renewed", {"lease": 1.5}) in record
+
+
+def test_renewals_and_a_loss_are_recorded_when_they_happen(handed_over):
+    lock, record = handed_over(Renewing(on_release=TOO_LATE)), Recorded()
+    own = []
+    lock.on_lost = own.append
+    with critical_section("mail", WITH_LOCK, record) as inside:
+        lock.renew()
+        lock.renew()
+        record("work")
+        lock.lose()
+        assert not inside.work(60)
+    renewed = ("renewed", {"lease": 2.0})
+    assert record[1:] == ["entered", renewed, renewed, "work", "lost", "left"]  # and "lost" not once more
+    assert own == [lock]  # the lock's own callback is called too,
+    assert (lock.on_renewed, lock.on_lost) == (None, own.append)  # and is back in its place
+    lock.lose()
+    assert record.count("lost") == 1
+
+
+def test_a_callback_that_raises_has_been_recorded(handed_over):
+    lock, record = handed_over(Renewing()), Recorded()
+    lock.on_renewed = lambda lock: 1 / 0
+    with critical_section("mail", WITH_LOCK, record), pytest.raises(ZeroDivisionError):
+        lock.on_renewed(lock)
+    assert ("renewed", {"lease": 2.0}) in record
+
+
+def test_work_ends_when_the_lock_is_lost(handed_over):
+    lock = handed_over(Renewing())
+    with critical_section("mail", WITH_LOCK, Recorded()) as inside:
+        assert inside.work(0)
+        timer = threading.Timer(0.05, lock.lost.set)
+        timer.start()
+        assert not inside.work(60)
+        timer.join()
+        assert not inside.work(0)
+
+
+def test_work_takes_its_time_where_nothing_is_lost(handed_over):
+    for lock in (None, Lock(), Renewing()):
+        handed_over(lock)
+        with critical_section("mail", Experiment(run=1, lock=lock is not None), Recorded()) as inside:
+            begin = time.monotonic()
+            assert inside.work(0.05)
+            assert time.monotonic() - begin >= 0.05
+
+
+def test_who_did_not_notice_the_loss_fails_on_release(handed_over):
+    lock, record = handed_over(Renewing(on_release=TOO_LATE)), Recorded()
+    with pytest.raises(redis.exceptions.LockNotOwnedError), critical_section("mail", WITH_LOCK, record) as inside:
+        assert inside.work(0)
+        lock.lose()
+    assert record[-2:] == ["lost", "left"]
+
+
+class OutcomeUnknown(redis.exceptions.LockError):
+    """What a lock raises that can't know whether the server has done what it was asked."""
+
+
+def test_an_unknown_outcome_is_neither_released_nor_lost(handed_over):
+    handed_over(Lock(on_release=OutcomeUnknown("no answer")))
+    with pytest.raises(OutcomeUnknown), critical_section("mail", WITH_LOCK, record := Recorded()):
+        pass
+    assert record == ["acquired", "entered", "left"]
+
+
+def test_an_unknown_outcome_of_acquire_is_the_tasks_error(handed_over):
+    lock, record = handed_over(Lock()), Recorded()
+    lock.acquire = mock.Mock(side_effect=OutcomeUnknown("no answer"))
+    with pytest.raises(OutcomeUnknown), critical_section("mail", WITH_LOCK, record):
+        raise AssertionError("never inside")
+    assert record == []
+
+
 # The experiment ------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +429,7 @@ def test_a_mail_that_could_not_be_delivered_stays_unsent(plain, monkeypatch):
 
     monkeypatch.setattr(mailroom, "deliver", refuse)
     assert tasks.send_mail_from_queue.apply().state == "FAILURE"
-    assert mailroom.outbox(0).oldest_unsent().number == 1
+    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
 
 
 def test_a_skipped_task_says_so(plain, monkeypatch):
@@ -307,6 +440,41 @@ def test_a_skipped_task_says_so(plain, monkeypatch):
     monkeypatch.setattr(section, "critical_section", locked)
     assert tasks.send_mail_from_queue.apply().get() == observation.SKIPPED
     assert not (plain / "inbox").exists()
+
+
+def test_a_task_whose_lock_is_lost_leaves_the_mail_unsent(plain, monkeypatch):
+    @contextlib.contextmanager
+    def lost(*_):
+        yield mock.Mock(work=lambda seconds: False)
+
+    monkeypatch.setattr(section, "critical_section", lost)
+    assert tasks.send_mail_from_queue.apply().get() == observation.LOST
+    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+    assert not (plain / "inbox").exists()
+
+
+def test_the_mail_goes_out_before_the_write_that_may_be_refused(plain, monkeypatch, capsys):
+    @contextlib.contextmanager
+    def stale(*_):
+        mailroom.outbox(Experiment(), None).mark_sent(9, "worker2", 2)
+        yield mock.Mock(work=lambda seconds: True, fence=1)
+
+    monkeypatch.setattr(section, "critical_section", stale)
+    assert tasks.send_mail_from_queue.apply().get() is None
+    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+    assert [letter["X-Mail-Number"] for letter in mailroom.letters(plain / "inbox")] == ["1"]
+    assert "Email message successfully sent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("limit", "options"), [(None, {}), (1.5, {"soft_time_limit": 1.5})])
+def test_beat_sends_with_the_runs_soft_time_limit(here, monkeypatch, limit, options):
+    Experiment(run=1, task="tasks.add", every=2.0, soft_time_limit=limit).write(here)
+    another = Celery("another", set_as_current=False)
+    monkeypatch.setattr(celery, "app", another)
+    with mock.patch.dict(os.environ):  # what would lead elsewhere is taken out of it
+        celery.configure()
+    (entry,) = another.conf.beat_schedule.values()
+    assert (entry["task"], entry["schedule"], entry["options"]) == ("tasks.add", 2.0, options)
 
 
 def test_lanes():

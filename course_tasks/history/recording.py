@@ -31,7 +31,8 @@ import os
 import time
 
 KINDS = {
-    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), takes, seconds, and if any: every, mails",
+    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds, and if any: takes, every, mails, "
+    "at_once (how many may be inside together; 1 where it says nothing)",
     "sent": "the producer (beat or the invoker) published a task",
     "received": "a worker took the task from the queue",
     "started": "a worker's process began to run the task",
@@ -39,6 +40,8 @@ KINDS = {
     "acquired": "the task was given the lock",
     "entered": "the task is inside the critical section",
     "read": "the task, inside, has read a record: the oldest unsent mail",
+    "written": "the database accepted the task's write. detail: seen (the highest token it had accepted before, if any)",
+    "refused": "the database refused the task's write, for its token. detail: seen (likewise)",
     "left": "the task is about to leave the critical section",
     "renewed": "the lease was extended",
     "released": "the lock was given back",
@@ -47,8 +50,9 @@ KINDS = {
     "retried": "the task failed and will run again. detail: countdown (seconds), error",
     "failed": "the task failed for good. detail: error",
     "finished": "the task ended without an error",
-    "delivered": "the inbox received a mail",
-    "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds",
+    "delivered": "the inbox received a mail. detail: message_id, sender (a lane)",
+    "dropped": "the inbox received a mail that it has already, and dropped it. detail: likewise",
+    "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds, command (such as 'before EXPIRE', if any)",
     "fault ended": "the fault is over; for a kill: the whole process tree does nothing any more",
     "ended": "the run ended",
 }
