@@ -1,0 +1,9 @@
+"""Locks on one Redis server that you could ship, each with a lease, one file each. Their arguments are redis-py's.
+
+They import nothing else of the course. ``commands`` is what they share: commands that are sent exactly once.
+"""
+
+from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeUnknown
+from course_tasks.locks.lease import LeaseLock
+
+__all__ = ["LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown"]
