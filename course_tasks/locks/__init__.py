@@ -4,6 +4,7 @@ They import nothing else of the course. ``commands`` is what they share: command
 """
 
 from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeUnknown
+from course_tasks.locks.fenced import FencedLock
 from course_tasks.locks.lease import LeaseLock
 
-__all__ = ["LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown"]
+__all__ = ["FencedLock", "LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown"]

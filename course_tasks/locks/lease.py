@@ -46,26 +46,28 @@ class LeaseLock:
     It takes redis-py's arguments and answers as redis-py's Lock does, so ``client.lock("mail", timeout=10,
     lock_class=LeaseLock)`` makes one. Where it deviates:
 
-    ============================  ===================================  ====================================================
-    redis-py's Lock               LeaseLock                            because
-    ============================  ===================================  ====================================================
-    ``timeout=None``: no expiry   10 s unless given; None is an error  a holder that dies would keep the lock for ever
-    ``timeout`` of 0, NaN, 1 µs   ValueError                           0 means "no expiry" there, 1 µs an error of the server
-    lost replies: sent again      sent once, over own connections      the second try finds the first one's key, and says no
-    the client's socket_timeout   the same; 5 s where it has none      an acquire() that hangs can't say that it is late
-    blocking_timeout              tries once more at its end           there, up to ``sleep`` of it is given away
-    a reply after the lease       is undone and does not count         the lock may be somebody else's
-    connection lost in acquire()  undone; else LockOutcomeUnknown      a lock that nobody knows of stays until its lease ends
-    connection lost in release()  tried once more; then                the lock may stand for the rest of its lease
-                                  LockOutcomeUnknown
-    release() that wasn't sent    may be called again                  there, the token is forgotten first
-    extend() with less time than  leaves the lease as it is            a late command must not shorten a lease that its
-    is left (replace_ttl=True)                                         holder counts on
-    an expiry that went missing   extend() sets one again              there, such a lock can't be extended, nor end
-    after a fork                  the child holds nothing              both would be inside
-    ``with``: error on release    never hides the body's exception     that one says what went wrong
-    ``validity``                  seconds left, 0 where not held       the holder has to know when to stop
-    ============================  ===================================  ====================================================
+    ===============================  ====================================  ======================================================
+    redis-py's Lock                  LeaseLock                             because
+    ===============================  ====================================  ======================================================
+    ``timeout=None``: no expiry      10 s unless given; None is an error   a holder that dies would keep the lock for ever
+    ``timeout`` of 0, NaN, 1 µs      ValueError                            0 means "no expiry" there, 1 µs an error of the server
+    token: uuid1, a time and a host  16 random bytes, in hexadecimal       machines that are copies of one another have one host
+    a lost reply: sent again         sent once, over own connections       the second try finds the first one's key, and says no
+    a client without socket_timeout  waits 5 s                             an acquire() that hangs can't say that it is late
+    a cluster, an asyncio client     TypeError                             a lock lives on one server, and its methods block
+    ``blocking_timeout``             one more try at its end               there, up to ``sleep`` of it is given away
+    a reply after the lease          is undone and does not count          the lock may be somebody else's by then
+    no reply in acquire()            undone; else LockOutcomeUnknown       a lock nobody knows of stands until its lease ends
+    no reply in release()            asked again; LockOutcomeUnknown       the lock may stand for the rest of its lease
+    no reply in extend()             LockOutcomeUnknown                    the lock is held, for how long is open
+    release() that wasn't sent       may be called again                   there, the token is forgotten first
+    extend() to less than is left    leaves the lease as it is             a late command can't cut a lease that is counted on
+    extend() without an expiry       sets one again                        there, such a lock can be neither extended nor lost
+    release() in another thread      LockError                             there, an AttributeError
+    after a fork, both hold it       the child holds nothing               they would be inside together
+    ``with``: error on release       never hides the body's exception      that one says what went wrong
+    nothing says what is left        ``validity``: seconds left, less 1 %  the holder must know when to stop, by its own clock
+    ===============================  ====================================  ======================================================
     """
 
     # KEYS[1]: the lock. ARGV[1]: the token.
@@ -234,11 +236,11 @@ class LeaseLock:
             raise LockNotOwnedError(f"Cannot {what} a lock that process {hold.pid} took before it forked", self.name)
         return hold
 
-    def _try(self, token):
+    def _try(self, token, *how):
         """Ask for the lock once, and return whether it was given; then there is a Hold."""
         asked = time.monotonic()
         try:
-            answer = self._commands.send(*self._acquire_command(token), remedy=self._release_command(token))
+            answer = self._commands.send(*self._acquire_command(token, *how), remedy=self._release_command(token))
         except ReplyLost as lost:
             if lost.undone:
                 raise lost.__cause__ from None
