@@ -1,0 +1,191 @@
+"""A lock that serves its waiters in the order in which they came, and wakes each when its turn has come."""
+
+import contextlib
+import math
+import os
+import time
+
+from redis.exceptions import RedisError
+
+from course_tasks.locks.commands import Script
+from course_tasks.locks.errors import LockError
+from course_tasks.locks.fenced import beside
+from course_tasks.locks.hold import milliseconds, not_negative
+from course_tasks.locks.lease import LeaseLock
+
+
+class FairLock(LeaseLock):
+    """A LeaseLock with a queue: who comes first is served first, and is woken the moment the lock is given back.
+
+    The races that it closes, besides those of LeaseLock:
+
+    - At 0 ms six workers want the lock, and each tries again every 100 ms. Worker 1 gives it back at 5 ms and takes it again
+      at 5.1 ms, when nobody is looking; at 10.1 ms once more. Worker 6 waits for seconds. So who finds the lock taken
+      queues, and who gives it back hands it to the first in the queue, in one step: it is never free for whoever comes by.
+    - At 0 s it is worker 2's turn, and worker 2 was killed while it waited. Nobody is inside, and all others wait for the end
+      of a lease of 10 s. So a turn is first offered, for 0.2 s. The lease starts when it is claimed; if it is not,
+      the next in the queue has the turn.
+    - At 0.0 s worker 2 is sent word that it has the turn, and is paused. At 0.2 s the turn is worker 3's. At 1 s worker 2
+      wakes, and reads that it has the turn. If it believed that, two would be inside. So the word is only a reason to ask
+      again, and one script looks whose turn it is and grants the lease. Worker 2 lost its place, and queues anew.
+    - At 0 s worker 2 gives up waiting, and at the same moment it is given the turn. So leaving looks for both in one step,
+      and passes the turn on.
+
+    What it does not promise, besides what LeaseLock doesn't: the order is that in which questions reach the server, and a
+    waiter that takes longer than 0.2 s to claim its turn (paused, or behind a slow network) loses its place, each time.
+    Several that die side by side cost the others 0.2 s each. Where the server forgets the queue (as it may forget the
+    lock), the waiters queue anew, in any order. A LeaseLock of the same name is not in the queue: it takes the lock
+    whenever it finds it free, and doesn't hand it on. Where a connection breaks while one waits, acquire() raises redis-py's
+    ConnectionError, and one has lost one's place.
+
+    Arguments as LeaseLock's. ``sleep`` changes nothing: no turn waits for somebody to try again. A waiter asks every 0.2 s
+    all the same, because everybody before it may be dead, or because the holder may be; it needs a second connection while
+    it waits. ``acquire(blocking=False)`` doesn't jump the queue: it is False while anybody waits, and where
+    the lock is free just then, its only effect is that the first in the queue is called.
+
+    No clock is compared with another: a turn and a lease are expiries of the lock's key, which the server counts down.
+
+    The keys: the lock is ``name``, which holds the token of whoever has the turn or the lock. ``{name}:queue`` lists the
+    tokens of those who wait; ``{name}:queue:<token>`` is where one is told of its turn. The scripts find these from
+    the tokens in the queue and can't name them beforehand, as Redis Cluster asks for; they are all in the lock's slot.
+    A queue in which nobody asks any more is gone after KEEP seconds.
+    """
+
+    CLAIM_WITHIN = 0.2  # seconds for which a turn is offered
+    KEEP = 10.0  # seconds after the last question until the server forgets the queue
+
+    # KEYS[1]: the lock. KEYS[2]: the queue. ARGV[1]: my token. ARGV[2]: milliseconds for which a turn is offered.
+    # ARGV[3]: milliseconds until the queue is forgotten.
+    # call_next() takes the lock from whoever has it, and offers it to the first in the queue, whose token it returns.
+    # With nobody in the queue the lock is free, and false is returned.
+    QUEUE = """
+        local lock, queue, me, claim_within, keep = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+        local function call_next()
+            local first = redis.call('lpop', queue)
+            if first then
+                redis.call('set', lock, first, 'PX', claim_within)
+                redis.call('rpush', queue .. ':' .. first, 'your turn')
+                redis.call('pexpire', queue .. ':' .. first, keep)
+            else
+                redis.call('del', lock)
+            end
+            return first
+        end
+    """
+
+    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: '1' to queue if the lock is not given, '0' not to.
+    # Returns 1 if the lock is mine, its lease starting now: it was my turn, or free with nobody waiting. Otherwise nil.
+    ASK = Script(
+        QUEUE
+        + """
+        local turn = redis.call('get', lock) or call_next() or me
+        if turn == me then
+            redis.call('set', lock, me, 'PX', ARGV[4])
+            redis.call('del', queue .. ':' .. me)
+            return 1
+        end
+        if ARGV[5] == '1' and not redis.call('lpos', queue, me) then
+            redis.call('rpush', queue, me)
+        end
+        redis.call('pexpire', queue, keep)
+        return false
+    """
+    )
+
+    # As above, without the last two. Hands the lock, or a turn, on if it is mine; takes me out of the queue if I wait.
+    # Returns 1 if it did one or the other, otherwise 0.
+    LEAVE = Script(
+        QUEUE
+        + """
+        redis.call('del', queue .. ':' .. me)
+        if redis.call('get', lock) == me then
+            call_next()
+            return 1
+        end
+        return redis.call('lrem', queue, 1, me)
+    """
+    )
+
+    def acquire(self, sleep=None, blocking=None, blocking_timeout=None, token=None):
+        """Take the lock when it is one's turn, and return True; False where that didn't come within ``blocking_timeout``.
+
+        Without ``blocking``, False also while others wait. Otherwise arguments and errors are LeaseLock's. However this
+        ends, one waits no longer, and a turn that came too late is passed on.
+        """
+        blocking = self.blocking if blocking is None else blocking
+        blocking_timeout = self.blocking_timeout if blocking_timeout is None else blocking_timeout
+        patience = math.inf if blocking_timeout is None else not_negative(blocking_timeout, "blocking_timeout")
+        stop = time.monotonic() + patience
+        token = os.urandom(16).hex().encode() if token is None else self._commands.encode(token)
+        waiting = blocking
+        with _Bell(self._commands, self._queue + b":" + token) as bell:
+            try:
+                while not self._try(token, blocking):
+                    left = stop - time.monotonic()
+                    if not blocking or left <= 0:
+                        return False
+                    bell.wait(min(left, self._next_look()))
+                waiting = False
+                return True
+            except LockError:
+                waiting = False  # what could be tried to settle it has been
+                raise
+            finally:
+                if waiting:
+                    self._leave(token)
+
+    def _next_look(self):
+        """Seconds until asking again may help, even if nobody rings: a lease, or the turn of somebody dead, may end."""
+        left = self._commands.look("PTTL", self.name)
+        return min(self.CLAIM_WITHIN, max(0, left + 1) / 1000) if left != -1 else self.CLAIM_WITHIN
+
+    def _leave(self, token):
+        # If this can't be told to the server, it is as with somebody who dies while waiting: a turn is offered in vain.
+        with contextlib.suppress(RedisError):
+            self._commands.send(*self._release_command(token))
+
+    @property
+    def _queue(self):
+        return beside(self._commands.encode(self.name), b"queue")
+
+    def _acquire_command(self, token, blocking):
+        lease = milliseconds(self.timeout, "timeout")
+        return self.ASK, 2, *self._place(token), lease, int(blocking)
+
+    def _release_command(self, token):
+        return self.LEAVE, 2, *self._place(token)
+
+    def _place(self, token):
+        return self.name, self._queue, token, int(self.CLAIM_WITHIN * 1000), int(self.KEEP * 1000)
+
+
+class _Bell:
+    """Where one waiter hears that it is its turn: a connection that waits at the list ``key``. Leave it as a context manager.
+
+    It is this side that waits with a limit: a BLPOP with none would be an error at the client's socket_timeout, and one
+    that the server ends comes up to 0.1 s late, for the server looks ten times a second only.
+    """
+
+    def __init__(self, commands, key):
+        self._commands, self._key = commands, key
+        self._connection, self._listening = None, False
+
+    def wait(self, seconds):
+        """Return when it rings, or has rung since the last time; at the latest after so many seconds."""
+        if not self._connection:
+            self._connection = self._commands._of_this_process().get_connection()
+        if not self._listening:
+            self._listening = True
+            self._connection.send_command("BLPOP", self._key, 0)
+        if self._connection.can_read(seconds):
+            self._connection.read_response()
+            self._listening = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._connection:
+            if self._listening:
+                self._connection.disconnect()
+            self._commands._of_this_process().release(self._connection)
