@@ -4,8 +4,9 @@ They import nothing else of the course. ``commands`` is what they share: command
 """
 
 from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeUnknown
+from course_tasks.locks.fair import FairLock
 from course_tasks.locks.fenced import FencedLock
 from course_tasks.locks.lease import LeaseLock
 from course_tasks.locks.renewing import RenewingLock
 
-__all__ = ["FencedLock", "LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown", "RenewingLock"]
+__all__ = ["FairLock", "FencedLock", "LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown", "RenewingLock"]

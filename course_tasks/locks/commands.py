@@ -129,6 +129,8 @@ class Commands:
             self._pool, self._pid = self._make_pool(), os.getpid()  # in this order: who sees the pid sees the pool
         return self._pool
 
+    pool = property(_of_this_process, doc="The pool that this process's connections come from.")
+
 
 def _write(connection, command, whole=False):
     """Write ``command``; a script by its hash unless ``whole``, which needs no second round where the server lacks it."""

@@ -1,16 +1,18 @@
 """A lock that serves its waiters in the order in which they came, and wakes each when its turn has come."""
 
 import contextlib
+import functools
 import math
 import os
 import time
 
 from redis.exceptions import RedisError
 
+from course_tasks.locks.bell import Bell
 from course_tasks.locks.commands import Script
 from course_tasks.locks.errors import LockError
-from course_tasks.locks.fenced import beside
 from course_tasks.locks.hold import milliseconds, not_negative
+from course_tasks.locks.keys import beside
 from course_tasks.locks.lease import LeaseLock
 
 
@@ -48,7 +50,7 @@ class FairLock(LeaseLock):
     The keys: the lock is ``name``, which holds the token of whoever has the turn or the lock. ``{name}:queue`` lists the
     tokens of those who wait; ``{name}:queue:<token>`` is where one is told of its turn. The scripts find these from
     the tokens in the queue and can't name them beforehand, as Redis Cluster asks for; they are all in the lock's slot.
-    A queue in which nobody asks any more is gone after KEEP seconds.
+    A queue in which nobody asks any more is gone after KEEP seconds. Needs Redis 6.0.6 or newer (LPOS).
     """
 
     CLAIM_WITHIN = 0.2  # seconds for which a turn is offered
@@ -73,18 +75,19 @@ class FairLock(LeaseLock):
         end
     """
 
-    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: '1' to queue if the lock is not given, '0' not to.
-    # Returns 1 if the lock is mine, its lease starting now: it was my turn, or free with nobody waiting. Otherwise nil.
+    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: what to do where it is nobody's turn and nobody waits, or where
+    # it is another's. 'try': take the lock, or go away. 'join': take the lock, or queue. 'claim': nothing, in either case.
+    # Returns 1 if the lock is mine, its lease starting now; otherwise nil.
     ASK = Script(
         QUEUE
         + """
-        local turn = redis.call('get', lock) or call_next() or me
-        if turn == me then
+        local turn, how = redis.call('get', lock) or call_next(), ARGV[5]
+        if turn == me or (not turn and how ~= 'claim') then
             redis.call('set', lock, me, 'PX', ARGV[4])
             redis.call('del', queue .. ':' .. me)
             return 1
         end
-        if ARGV[5] == '1' and not redis.call('lpos', queue, me) then
+        if how == 'join' then
             redis.call('rpush', queue, me)
         end
         redis.call('pexpire', queue, keep)
@@ -92,7 +95,20 @@ class FairLock(LeaseLock):
     """
     )
 
-    # As above, without the last two. Hands the lock, or a turn, on if it is mine; takes me out of the queue if I wait.
+    # KEYS and ARGV[1] as above. Changes nothing.
+    # Returns in how many milliseconds the lock's key expires (0: it has, or it is my turn; -1: never); nil if I don't wait.
+    LOOK = Script("""
+        local turn = redis.call('get', KEYS[1])
+        if turn == ARGV[1] then
+            return 0
+        end
+        if not redis.call('lpos', KEYS[2], ARGV[1]) then
+            return false
+        end
+        return turn and redis.call('pttl', KEYS[1]) or 0
+    """)
+
+    # KEYS and ARGV[1] to ARGV[3] as above. Hands the lock, or a turn, on if it is mine; takes me out of the queue if I wait.
     # Returns 1 if it did one or the other, otherwise 0.
     LEAVE = Script(
         QUEUE
@@ -116,15 +132,29 @@ class FairLock(LeaseLock):
         blocking_timeout = self.blocking_timeout if blocking_timeout is None else blocking_timeout
         patience = math.inf if blocking_timeout is None else not_negative(blocking_timeout, "blocking_timeout")
         stop = time.monotonic() + patience
-        token = os.urandom(16).hex().encode() if token is None else self._commands.encode(token)
-        waiting = blocking
-        with _Bell(self._commands, self._queue + b":" + token) as bell:
+        outcome = None
+        while outcome is None:
+            mine = os.urandom(16).hex().encode() if token is None else self._commands.encode(token)
+            outcome = self._wait(mine, stop) if blocking else self._try(mine, "try")
+        return outcome
+
+    def _wait(self, token, stop):
+        """Queue under ``token``. True when the lock is given; False when it is too late; None when the place was lost.
+
+        A token joins once. What it sends later only claims, so if that arrives after all is over, it finds nothing to do.
+        """
+        waiting, how = True, "join"
+        with Bell(self._commands, self._queue + b":" + token) as bell:
             try:
-                while not self._try(token, blocking):
+                while not self._try(token, how):
+                    how = "claim"
                     left = stop - time.monotonic()
-                    if not blocking or left <= 0:
+                    if left <= 0:
                         return False
-                    bell.wait(min(left, self._next_look()))
+                    expires = self._commands.look(self.LOOK, *self._place(token))
+                    if expires is None:
+                        return None
+                    bell.wait(min(left, self.CLAIM_WITHIN, math.inf if expires < 0 else (expires + 1) / 1000))
                 waiting = False
                 return True
             except LockError:
@@ -134,58 +164,24 @@ class FairLock(LeaseLock):
                 if waiting:
                     self._leave(token)
 
-    def _next_look(self):
-        """Seconds until asking again may help, even if nobody rings: a lease, or the turn of somebody dead, may end."""
-        left = self._commands.look("PTTL", self.name)
-        return min(self.CLAIM_WITHIN, max(0, left + 1) / 1000) if left != -1 else self.CLAIM_WITHIN
-
     def _leave(self, token):
         # If this can't be told to the server, it is as with somebody who dies while waiting: a turn is offered in vain.
         with contextlib.suppress(RedisError):
             self._commands.send(*self._release_command(token))
 
-    @property
+    @functools.cached_property
     def _queue(self):
         return beside(self._commands.encode(self.name), b"queue")
 
-    def _acquire_command(self, token, blocking):
-        lease = milliseconds(self.timeout, "timeout")
-        return self.ASK, 2, *self._place(token), lease, int(blocking)
+    def _acquire_command(self, token, how):
+        return self.ASK, *self._place(token), *self._spans, milliseconds(self.timeout, "timeout"), how
 
     def _release_command(self, token):
-        return self.LEAVE, 2, *self._place(token)
+        return self.LEAVE, *self._place(token), *self._spans
 
     def _place(self, token):
-        return self.name, self._queue, token, int(self.CLAIM_WITHIN * 1000), int(self.KEEP * 1000)
+        return 2, self.name, self._queue, token
 
-
-class _Bell:
-    """Where one waiter hears that it is its turn: a connection that waits at the list ``key``. Leave it as a context manager.
-
-    It is this side that waits with a limit: a BLPOP with none would be an error at the client's socket_timeout, and one
-    that the server ends comes up to 0.1 s late, for the server looks ten times a second only.
-    """
-
-    def __init__(self, commands, key):
-        self._commands, self._key = commands, key
-        self._connection, self._listening = None, False
-
-    def wait(self, seconds):
-        """Return when it rings, or has rung since the last time; at the latest after so many seconds."""
-        if not self._connection:
-            self._connection = self._commands._of_this_process().get_connection()
-        if not self._listening:
-            self._listening = True
-            self._connection.send_command("BLPOP", self._key, 0)
-        if self._connection.can_read(seconds):
-            self._connection.read_response()
-            self._listening = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._connection:
-            if self._listening:
-                self._connection.disconnect()
-            self._commands._of_this_process().release(self._connection)
+    @property
+    def _spans(self):
+        return milliseconds(self.CLAIM_WITHIN, "CLAIM_WITHIN"), milliseconds(self.KEEP, "KEEP")

@@ -78,8 +78,8 @@ class RenewingLock(LeaseLock):
         if lost:
             raise LockNotOwnedError("Cannot release a lock that was lost while it was held", self.name)
 
-    def _try(self, token):
-        if not super()._try(token):
+    def _try(self, token, *how):
+        if not super()._try(token, *how):
             return False
         keeper = Keeper(self, self._here.hold)
         self._here.keeper, self._here.lost = keeper, keeper.lost
