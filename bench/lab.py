@@ -8,8 +8,8 @@ import psutil
 from celery import Celery
 
 from course_tasks import Lab
-from course_tasks.lab.lab import worker_command
 from course_tasks.lab.line import environment
+from course_tasks.lab.processes import worker_command
 from course_tasks.observation import READY
 
 REPEATS = 5

@@ -12,7 +12,8 @@ import pickle
 
 import redis
 
-from course_tasks import place
+from course_tasks import halts, place
+from course_tasks.breakpoints import watched
 from course_tasks.history.recording import Recorder
 
 
@@ -68,5 +69,13 @@ def recorder(run, lane):
 
 @functools.lru_cache(maxsize=1)
 def lock_factory(run, pid):
-    """The lock that the notebook handed over for ``run``: a callable that takes (client, name)."""
-    return pickle.loads((place.lab().run(run) / "lock.pkl").read_bytes())
+    """The lock that the notebook handed over for ``run``: a callable that takes (client, name).
+
+    Where the run has breakpoints, the lock is made with a client that carries them, in place of the one that is given.
+    """
+    make = pickle.loads((place.lab().run(run) / "lock.pkl").read_bytes())
+    points = halts.here(run, recorder(run, os.environ.get(place.PROCESS)))
+    if not points:
+        return make
+    with_breakpoints = functools.cache(lambda client: watched(client, *points))
+    return lambda client, name: make(with_breakpoints(client), name)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import platformdirs
 
 VARIABLE = "COURSE_TASKS_LAB"
+PROCESS = "COURSE_TASKS_PROCESS"  # where a lab has started this process: the name under which it did, such as "worker1"
 PLAIN_REDIS = "redis://localhost:6379/0"
 
 

@@ -16,9 +16,9 @@ from typing import ClassVar
 import psutil
 import pytest
 from conftest import ROOT
-from until import LONG, run_until
+from until import LONG, contend_until, run_until
 
-__all__ = ["LONG", "run_until"]
+__all__ = ["LONG", "contend_until", "run_until"]
 
 from course_tasks import kinship
 from course_tasks.history.recording import stream
@@ -53,7 +53,7 @@ import json, os, signal, sys
 
 from course_tasks.lab.lab import Lab
 from course_tasks import kill, pause
-from until import run_until
+from until import contend_until, run_until
 
 answers = os.dup(1)
 os.dup2(2, 1)

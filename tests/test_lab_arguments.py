@@ -42,6 +42,28 @@ BAD_RUNS = {
     "faults=[kill]": dict(faults=[kill]),
     "faults=worker9": dict(faults=[kill("worker9", after=1)]),
     "faults=worker1@localhost": dict(faults=pause(1, "worker1@localhost", after=1)),
+    "faults=an unknown command": dict(faults=[kill(before="EXPIRES")]),
+    "fencing=1": dict(fencing=1),
+    "idempotent='no'": dict(idempotent="no"),
+    "soft_time_limit=0": dict(soft_time_limit=0),
+    "soft_time_limit='1 s'": dict(soft_time_limit="1 s"),
+}
+
+BAD_CONTESTS = {
+    "contenders=0": dict(contenders=0),
+    "contenders=33": dict(contenders=33),
+    "contenders=2.0": dict(contenders=2.0),
+    "holds=-1": dict(holds=-1),
+    "holds=None": dict(holds=None),
+    "seconds=0": dict(seconds=0),
+    "seconds=inf": dict(seconds=math.inf),
+    "at_once=0": dict(at_once=0),
+    "at_once=1.5": dict(at_once=1.5),
+    "at_once=True": dict(at_once=True),
+    "lock=5": dict(lock=5),
+    "faults=worker1": dict(faults=[kill("worker1", after=1)]),
+    "faults=contender7": dict(faults=[kill("contender7", before="SET")]),
+    "faults=an unknown command": dict(faults=[kill(after="GETSETT")]),
 }
 
 BAD_FAULTS = {
@@ -51,7 +73,16 @@ BAD_FAULTS = {
     "kill(when=5)": lambda: kill(when=5),
     "kill(after=-1)": lambda: kill(after=-1),
     "kill(after=nan)": lambda: kill(after=math.nan),
-    "kill(after='2')": lambda: kill(after="soon"),
+    "kill(after='2')": lambda: kill(after="2"),
+    "kill(after='')": lambda: kill(after=""),
+    "kill(after='SET NX')": lambda: kill(after="SET NX"),
+    "kill(after='entered')": lambda: kill(after="entered"),
+    "kill(before=5)": lambda: kill(before=5),
+    "kill(before='')": lambda: kill(before=""),
+    "kill(before='Acquired')": lambda: kill(before="Acquired"),
+    "kill(before and after)": lambda: kill(before="SET", after="GET"),
+    "kill(before and when)": lambda: kill(before="SET", when="entered"),
+    "pause(before and after)": lambda: pause(1, before="SET", after=2),
     "kill(who=5)": lambda: kill(5, after=1),
     "pause(0)": lambda: pause(0, after=1),
     "pause(-1)": lambda: pause(-1, after=1),
@@ -93,7 +124,17 @@ def test_run(lab, untouched, name):
     with pytest.raises((TypeError, ValueError)) as error:
         lab.run(**{"seconds": 1, **BAD_RUNS[name]})
     (argument,) = BAD_RUNS[name]
-    assert argument.rstrip("s") in say(error) or "worker is called" in say(error)
+    assert argument.rstrip("s") in say(error) or "worker is called" in say(error) or "no command" in say(error)
+    assert untouched() == before
+
+
+@pytest.mark.parametrize("name", BAD_CONTESTS)
+def test_contend(lab, untouched, name):
+    before = untouched()
+    with pytest.raises((TypeError, ValueError)) as error:
+        lab.contend(**{"lock": Setnx, "seconds": 1, **BAD_CONTESTS[name]})
+    (argument,) = BAD_CONTESTS[name]
+    assert argument.rstrip("s") in say(error) or "contender is called" in say(error) or "no command" in say(error)
     assert untouched() == before
 
 
@@ -102,6 +143,13 @@ def test_faults(name):
     with pytest.raises((TypeError, ValueError)) as error:
         BAD_FAULTS[name]()
     assert not isinstance(error.value, TypeError) or "not supported between" not in say(error)
+
+
+def test_a_mistaken_name_is_answered_with_what_was_meant():
+    with pytest.raises(ValueError, match=r"'acquired' is an event, not a command: say when=\"acquired\""):
+        kill(before="acquired")
+    with pytest.raises(ValueError, match="when='EXPIRE' is no event of the history"):
+        kill(when="EXPIRE")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from labs import run_until, wait_for
 
 from course_tasks import Lab, preflight
 from course_tasks.lab import LabError, directory, servers
-from course_tasks.lab import lab as module
+from course_tasks.lab import processes as module
 
 
 def program(path, *lines):

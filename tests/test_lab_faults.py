@@ -9,7 +9,8 @@ from labs import Setnx, kinds, run_until
 
 from course_tasks import kill, pause
 from course_tasks.history.recording import KINDS
-from course_tasks.lab.faults import Faults, check
+from course_tasks.lab.faults import check
+from course_tasks.lab.strikes import Strikes
 
 WORKERS = ("worker1", "worker2", "worker3")
 
@@ -85,8 +86,9 @@ def test_pause_stops_the_pool_process_too_and_goes_on_afterwards(lab, monkeypatc
     states, ticks = {}, {}
     send = lab.send_signal
 
-    def look(name, number):
-        send(name, number)
+    def look(names, number):
+        (name,) = names
+        send(names, number)
         client = lab.client("lock")
         if number == signal.SIGSTOP:
             states[name] = [process.status() for process in tree(lab, name)]
@@ -193,7 +195,7 @@ class Signals:
 
     def __init__(self, *faults):
         self.done = []
-        self.faults = Faults(
+        self.strikes = Strikes(
             faults,
             send=lambda worker, number: self.done.append((signal.Signals(number).name, worker)),
             end=lambda worker: self.done.append(("killed", worker)),
@@ -206,7 +208,7 @@ class Signals:
         A kill is a stop, the two events, and only then the kill: told here as one.
         """
         seen = len(self.done)
-        self.faults.step(elapsed, [dict(zip(("kind", "lane", "task"), event, strict=False)) for event in events])
+        self.strikes.step(elapsed, [dict(zip(("kind", "lane", "task"), event, strict=False)) for event in events])
         acts = [act for act in self.done[seen:] if not act[0].startswith("fault")]
         return [act for act in acts if not (act[0] == "SIGSTOP" and ("killed", act[1]) in acts)]
 
@@ -249,7 +251,7 @@ def test_a_named_worker_is_hit_by_its_own_event_only_and_once():
     assert lab.step(0, ("entered", "worker1", "a")) == []
     assert lab.step(0, ("entered", "worker2", "b")) == [("killed", "worker2")]
     assert lab.step(0, ("entered", "worker2", "c")) == []
-    assert lab.faults.finish() == []
+    assert lab.strikes.finish() == []
 
 
 def test_the_holder_at_the_moment_of_the_event_is_hit_even_if_more_happened_since():
@@ -267,22 +269,22 @@ def test_the_holder_at_the_moment_of_the_event_is_hit_even_if_more_happened_sinc
 def test_pauses_end_by_the_clock_and_with_the_run(monkeypatch):
     clock = itertools.count(100.0).__next__
     now = [clock()]
-    monkeypatch.setattr("course_tasks.lab.faults.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("course_tasks.lab.strikes.time.monotonic", lambda: now[0])
     lab = Signals(pause(2, "worker1", after=0), pause(9, "worker2", after=0))
-    assert lab.faults.next_due(0) == 0
+    assert lab.strikes.next_due(0) == 0
     assert lab.step(0) == [("SIGSTOP", "worker1"), ("SIGSTOP", "worker2")]
-    assert lab.faults.next_due(0) == 2
+    assert lab.strikes.next_due(0) == 2
     now[0] += 2
     assert lab.step(2) == [("SIGCONT", "worker1")]
-    assert lab.faults.next_due(2) == 7
-    assert lab.faults.finish() == []
+    assert lab.strikes.next_due(2) == 7
+    assert lab.strikes.finish() == []
     assert lab.done[-1] == ("SIGCONT", "worker2")
-    assert lab.faults.next_due(9) == float("inf")
+    assert lab.strikes.next_due(9) == float("inf")
 
 
 def test_a_second_fault_waits_until_the_first_pause_is_over(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("course_tasks.lab.faults.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("course_tasks.lab.strikes.time.monotonic", lambda: now[0])
     lab = Signals(pause(2, "worker1", after=0), kill("worker1", after=1))
     assert lab.step(0) == [("SIGSTOP", "worker1")]
     assert lab.step(1) == []
@@ -295,7 +297,7 @@ def test_the_dead_are_not_hit_again():
     lab = Signals(kill("worker1", after=0), pause(1, "worker1", after=0))
     assert lab.step(0) == [("killed", "worker1")]
     assert lab.step(1) == []
-    (missed,) = lab.faults.finish()
+    (missed,) = lab.strikes.finish()
     assert str(missed) == "pause(1, 'worker1', after=0)"
 
 

@@ -83,7 +83,6 @@ def test_reaches_neither_workers_nor_servers(kernel, hunt):
 # What interrupts the cell just before or just after a method is called for the first time.
 STRIKE = """
 import os, signal
-from course_tasks.lab.conduct import Conductor
 
 def strike_once(owner, name, before):
     original = getattr(owner, name)

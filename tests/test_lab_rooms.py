@@ -20,14 +20,28 @@ MAY_IMPORT = {
     "breakpoints": (),
     "history.recording": (),
     "history": ("lazily",),
-    "experiment": ("place", "history.recording"),
+    "halts": ("breakpoints", "place"),
+    "experiment": ("place", "history.recording", "breakpoints", "halts"),
     "section": ("experiment",),
     "observation": ("experiment", "kinship"),
     "celery": ("experiment", "observation", "place"),
     "mailroom": ("experiment", "place"),
     "tasks": ("celery", "experiment", "mailroom", "observation", "section"),
     "invoker": ("celery", "experiment", "mailroom", "observation", "place", "tasks"),
-    "lab": ("experiment", "observation", "mailroom", "place", "kinship", "history", "tasks", "celery", "lazily"),
+    "contender": ("experiment", "observation", "section", "history.recording"),
+    "lab": (
+        "experiment",
+        "breakpoints",
+        "halts",
+        "observation",
+        "mailroom",
+        "place",
+        "kinship",
+        "history",
+        "tasks",
+        "celery",
+        "lazily",
+    ),
     "exercises": ("lab", "history", "locks", "interleavings", "mailroom"),
     "": ("lab", "history", "lazily"),  # the names that a lesson imports
 }
@@ -97,7 +111,7 @@ def test_no_room_imports_itself_through_others():
 
 @pytest.mark.parametrize(
     "name",
-    "history.recording place kinship breakpoints experiment observation celery mailroom section tasks".split(),
+    "history.recording place kinship breakpoints halts experiment observation celery mailroom section tasks contender".split(),
 )
 def test_what_workers_import_draws_nothing(name):
     assert not {module.partition(".")[0] for module in imports(modules()[name])} & DRAWING

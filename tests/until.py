@@ -3,7 +3,7 @@
 from collections import Counter
 from unittest import mock
 
-from course_tasks.lab.conduct import Conductor
+from course_tasks.lab import lab as module
 
 LONG = 60.0  # seconds: far more than anything in the tests takes on a busy machine
 
@@ -13,16 +13,27 @@ def run_until(lab, lock=None, *, until, seconds=LONG, **options):
 
     So a test neither waits longer than it must, nor fails where the machine is busy.
     """
+    with _impatient("Production", until):
+        return lab.run(lock, seconds=seconds, **options)
 
-    class Impatient(Conductor):
-        def _conduct(self, producer, command, done):
+
+def contend_until(lab, lock, *, until, seconds=LONG, **options):
+    """``lab.contend``, ended likewise."""
+    with _impatient("Contest", until):
+        return lab.contend(lock, seconds=seconds, **options)
+
+
+def _impatient(conductor, until):
+    class Impatient(getattr(module, conductor)):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
             self.seen = Counter()
-            enough = until if callable(until) else lambda: all(self.seen[kind] >= until[kind] for kind in until)
-            return super()._conduct(producer, command, enough)
+
+        def _done(self):
+            return until() if callable(until) else all(self.seen[kind] >= until[kind] for kind in until)
 
         def _note(self, event):
             self.seen[event["kind"]] += 1
             super()._note(event)
 
-    with mock.patch("course_tasks.lab.lab.Conductor", Impatient):
-        return lab.run(lock, seconds=seconds, **options)
+    return mock.patch.object(module, conductor, Impatient)

@@ -31,3 +31,10 @@ def count(name, value, least, most=float("inf")):
     if not least <= value <= most:
         raise ValueError(f"{name} must be {least} {'or more' if most == float('inf') else f'to {most}'}, not {value!r}")
     return value
+
+
+def flag(name, value):
+    """``value`` if it is True or False; else TypeError: "no" would count as True."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {value!r}")
+    return value

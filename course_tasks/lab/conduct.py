@@ -1,108 +1,89 @@
-"""Conducting one run: start clean, let the producer send, watch, strike, end, read what happened."""
+"""Conducting one run: start clean, let it begin, watch, strike, end, read what happened."""
 
-import json
-import math
-import signal
-import smtplib
 import time
 from collections import Counter
 
-from course_tasks import history
+from course_tasks import halts, history
+from course_tasks.halts import Halt
 from course_tasks.history.recording import Recorder
 from course_tasks.lab import directory
-from course_tasks.lab import faults as faulty
-from course_tasks.lab.arguments import MAIL, count, task
+from course_tasks.lab.faults import check
 from course_tasks.lab.live import Live
 from course_tasks.lab.packing import pack
 from course_tasks.lab.run import Run, read_inbox
-from course_tasks.lab.sending import ENDS
-from course_tasks.mailroom import Outbox
+from course_tasks.lab.strikes import Strikes
 
-IF_LOCKED = ("skip", "wait")
 LOOK = 0.1  # seconds between two looks at the history at most
-SETTLE = 2.0  # seconds for a message that is on its way to a worker to arrive there
+STRIKING = 2.0  # seconds for a breakpoint that has been claimed to be in the history
 
 
 class Conductor:
-    """Conducts one run in ``lab`` after the ``plan`` (an Experiment); the other arguments are those of ``Lab.run``.
+    """Conducts one run in ``lab`` after the ``plan`` (an Experiment), with ``seconds``, ``lock`` and ``faults`` of ``Lab.run``.
 
-    Making one checks every argument, and changes nothing.
+    ``names`` are those whom a fault can hit. Making one checks every argument, and changes nothing. A subclass says how
+    the run begins (``_begin``, which sets ``began``), when it is done before its time (``_done``), and how it ends (``_end``,
+    which returns notes for the Run).
     """
 
-    def __init__(self, lab, plan, seconds, lock, faults, mails):
-        task(plan.task)
-        if plan.if_locked not in IF_LOCKED:
-            raise ValueError(f'if_locked is "skip" or "wait", not {plan.if_locked!r}')
-        faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)
-        faulty.check(faults, lab.workers)
-        if mails is not None:
-            count("mails", mails, 0)
+    effort = "task"  # what may raise an error
+
+    def __init__(self, lab, plan, seconds, lock, faults, names):
+        self.faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)
+        check(self.faults, names, lab.understands)
         self.lab, self.plan, self.seconds = lab, plan, seconds
         self.packed = pack(lock) if lock is not None else None
-        if mails is None and plan.task == MAIL:
-            mails = math.ceil(seconds / plan.every)
-        self.mails = mails if plan.task == MAIL else None
         self.record = Recorder(lab.client("history"), plan.run, "lab")
-        self.faults = faulty.Faults(faults, lab.send_signal, lambda worker: lab.end([worker]), self.record)
-        self.published, self.received = Counter(), Counter()  # task id -> how often; a retry publishes it again
-        self.busy = Counter()  # worker -> tasks that it has received and not ended
-        self.ended = set()  # ids of the tasks that came to an end
+        self.strikes = Strikes(
+            self.faults,
+            send=lambda name, number: lab.send_signal([name], number),
+            end=lambda name: lab.end([name]),
+            record=self.record,
+        )
         self.last = "0"  # id of the last entry that was read
 
-    def with_beat(self):
-        """The run of ``Lab.run``: beat sends for so many seconds."""
-        schedule = str(self.lab.place.run(self.plan.run) / "celerybeat-schedule")
-        command = ["celery", "-A", "course_tasks", "beat", "--loglevel=info", "-s", schedule]
-        return self._conduct("beat", command, lambda: False)
-
-    def with_invoker(self, times):
-        """The run of ``Lab.invoke``: the invoker sends ``times`` tasks, and all of them come to an end."""
-        command = ["python", "-m", "course_tasks.invoker", self.plan.task, "--times", str(times)]
-        return self._conduct("invoker", command, lambda: len(self.ended) >= times)
-
-    def _conduct(self, producer, command, done):
+    def conduct(self):
+        """Conduct the run, and return the :class:`Run`."""
         lab = self.lab
         lab.begin()
         lab.unsettled = True
         try:
             with Live(self.seconds, lab.live) as live:
-                self._begin(producer, command)
-                self._watch(done, live)
-            failed = lab.exit_status(producer)
-            missed = self.faults.finish()
-            self._end(producer)
+                with directory.writing(lab.place.path.parent):
+                    self._prepare(lab.place)
+                self._begin()
+                self._watch(live)
+            self._disarm()
+            notes = [f"{fault} never landed: its moment did not come." for fault in self.strikes.finish()]
+            notes += self._end()
             events = history.read(lab.client("history"), self.plan.run)
+            notes += self._complaints(events)
             inbox = read_inbox(lab.place.inbox(self.plan.run), events)
             lab.settle()
         except BaseException:  # an interrupt, say; if another comes while this clears up, the next run does it
             lab.settle(everything=True)
             raise
-        notes = [f"{fault} never landed: its moment did not come." for fault in missed]
-        if failed:
-            notes.append(f"{producer} ended by itself, with status {failed}; lab.logs({producer!r}) shows why.")
-        return Run(self.plan.run, events, inbox, (*notes, *complaints(events)))
+        return Run(self.plan.run, events, inbox, tuple(notes))
 
-    def _begin(self, producer, command):
-        lab, run = self.lab, self.plan.run
-        with directory.writing(lab.place.path.parent):
-            lab.place.run(run).mkdir(mode=0o700)
-            if self.packed:
-                (lab.place.run(run) / "lock.pkl").write_bytes(self.packed)
-            if self.plan.task == MAIL:
-                Outbox(lab.place.outbox(run)).write(self.mails)
-            self.plan.write(lab.place)
-        lanes = [producer, *lab.workers, *(["inbox"] if self.plan.task == MAIL else [])]
-        plan = {"every": self.plan.every, "takes": self.plan.takes, "seconds": self.seconds, "mails": self.mails}
-        said = {name: value for name, value in plan.items() if value is not None}
-        self.began = self.record("began", detail={"lanes": lanes, **said})
-        lab.start(producer, command)
+    def _prepare(self, where):
+        """Lay ready, in the lab at ``where`` (a Place), what the processes of this run will look for."""
+        where.run(self.plan.run).mkdir(mode=0o700)
+        if self.packed:
+            (where.run(self.plan.run) / "lock.pkl").write_bytes(self.packed)
+        points = self.strikes.breakpoints.items()
+        if points:
+            written = [Halt(number, fault.who, fault.action, fault.seconds, *fault.place) for number, fault in points]
+            halts.write(where, self.plan.run, written)
+        self.plan.write(where)
 
-    def _watch(self, done, live):
-        while (elapsed := time.monotonic() - self.began) < self.seconds and not done():
-            events = self._look(max(0.001, min(LOOK, self.seconds - elapsed, self.faults.next_due(elapsed))))
+    def _watch(self, live):
+        while (elapsed := time.monotonic() - self.began) < self.seconds and not self._done():
+            events = self._look(max(0.001, min(LOOK, self.seconds - elapsed, self.strikes.next_due(elapsed))))
             elapsed = time.monotonic() - self.began
-            self.faults.step(elapsed, events)
-            live.update(elapsed, events, draw=not self.faults.imminent(elapsed))
+            self.strikes.step(elapsed, events)
+            live.update(elapsed, events, draw=not self.strikes.imminent(elapsed))
+
+    def _done(self):
+        return False
 
     def _look(self, seconds):
         """The new events, after waiting for them for ``seconds`` at most; they are taken note of."""
@@ -112,46 +93,22 @@ class Conductor:
         return events
 
     def _note(self, event):
-        kind, worker, task = event["kind"], event["lane"], event.get("task")
-        if kind in ("sent", "retried"):
-            self.published[task] += 1
-        if kind == "received":
-            self.received[task] += 1
-            self.busy[worker] += 1
-        if kind in ENDS or kind == "retried":
-            self.busy[worker] -= 1
-        if kind in ENDS:
-            self.ended.add(task)
+        """Take note of ``event``; a subclass may have something to note."""
 
-    def _end(self, producer):
-        """End the producer, and stop every worker with a task in its hands; then the history is complete."""
-        lab = self.lab
-        lab.end([producer])
-        queue = lab.client("broker").pipeline().lrange("celery", 0, -1).delete("celery").execute()[0]
-        queued = {json.loads(message)["headers"]["id"] for message in queue}
-        stopped, deadline = [], time.monotonic() + SETTLE
-        while True:
-            while self._look(0.001):
-                pass
-            # Stopped, not killed: a lock that the system frees at its holder's death must not let the next one in.
-            for worker in lab.workers:
-                if self.busy[worker] > 0 and worker not in stopped:
-                    lab.send_signal(worker, signal.SIGSTOP)
-                    stopped.append(worker)
-            # A message that left the queue and was not received yet is on its way to a worker: see it arrive.
-            under_way = [task for task, count in self.published.items() if count > self.received[task]]
-            if not set(under_way) - queued or time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-        with smtplib.LMTP(str(lab.place.socket("mail")), local_hostname="localhost") as mail:
-            mail.noop()  # answered after whatever was delivered before it
-        self._look(0)  # a round trip: whatever the stopped ones had sent is in the history now
-        self.record("ended")
-        lab.end(stopped)
+    def _disarm(self):
+        """Nobody stops at a breakpoint from here on. Who has come to one at this very moment is waited for."""
+        left = self.strikes.breakpoints
+        struck = [number for number in left if not halts.claim(self.lab.place, self.plan.run, number)]
+        deadline = time.monotonic() + STRIKING
+        while any(number in left for number in struck) and time.monotonic() < deadline:
+            events = self._look(LOOK)
+            self.strikes.step(time.monotonic() - self.began, events)
 
-
-def complaints(events):
-    """A sentence for each kind of error that tasks raised; a bad index of the crawled site is no news."""
-    failed = events[(events["kind"] == "failed") & (events["name"] != "tasks.data_extractor")]
-    errors = Counter(detail["error"] for detail in failed["detail"])
-    return [f"{count} task{'s' * (count > 1)} raised {error}; lab.logs shows where." for error, count in errors.items()]
+    def _complaints(self, events):
+        """A sentence for each kind of error that was raised; a bad index of the crawled site is no news."""
+        failed = events[(events["kind"] == "failed") & (events["name"] != "tasks.data_extractor")]
+        errors = Counter(detail["error"] for detail in failed["detail"])
+        return [
+            f"{count} {self.effort}{'s' * (count > 1)} raised {error}; lab.logs shows where."
+            for error, count in errors.items()
+        ]

@@ -74,9 +74,9 @@ class Live:
             self._next = elapsed + max(REDRAW, SHARE * (time.monotonic() - began))
 
     def _planned(self, began):
-        """The event ``began``; without the planned end where no beat ticks: such a run is over when its tasks are."""
+        """The event ``began``; without the planned end where the invoker sends: such a run is over when its tasks are."""
         detail = began.get("detail") or {}
-        if "every" in detail:
+        if "invoker" not in detail["lanes"]:
             return began
         self._bar.bar_format = "{bar}| {n:.0f} s, {total:g} s at most"
         return began | {"detail": {name: value for name, value in detail.items() if name != "seconds"}}

@@ -50,6 +50,7 @@ PRELOADED = """
     cloudpickle email.policy kombu.asynchronous.semaphore kombu.mixins kombu.transport.redis
 """.split()  # what a worker or beat would otherwise import after the fork, each for itself
 LOOK = 0.2  # seconds between two looks at the kernel's pid
+STILL = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, None)  # states in which a process does nothing; None: it is gone
 
 
 class Warden:
@@ -99,6 +100,7 @@ class Warden:
             os._exit(status)  # past the warden's own clean-up, which is not this process's to do
 
     def _settle_in(self, name):
+        os.environ[place.PROCESS] = name
         os.setpgid(0, 0)
         warden = os.getppid()
         kinship.die_with_parent()
@@ -114,19 +116,24 @@ class Warden:
         os.closerange(3, 256)  # the socket to the kernel above all
         sys.stdout.reconfigure(line_buffering=True)
 
-    def send(self, name, number):
-        """Send signal ``number`` to the whole process tree of ``name``, and return how many processes there were."""
-        if not self.alive(name):
-            return 0
-        family = self._family(name)
-        os.killpg(self.processes[name], number)
-        for process in family:  # those that left the group
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if os.getpgid(process.pid) != self.processes[name]:
-                    process.send_signal(number)
+    def send(self, names, number):
+        """Send signal ``number`` to the whole process trees of ``names``; return how many processes there were.
+
+        All are sent it before any is looked at: those that are to stop, stop together, and have stopped on return.
+        """
+        trees = {self.processes[name]: self._family(name) for name in names if self.alive(name)}
+        for leader in trees:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(leader, number)
+        for leader, family in trees.items():
+            for process in family:  # those that left the group
+                with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                    if os.getpgid(process.pid) != leader:
+                        process.send_signal(number)
+        everyone = [process for family in trees.values() for process in family]
         if number == signal.SIGSTOP:
-            _wait(lambda: all(_state(process) in (psutil.STATUS_STOPPED, None) for process in family), 1)
-        return len(family)
+            _wait(lambda: all(_state(process) in STILL for process in everyone), 1)
+        return len(everyone)
 
     def end(self, names, number=signal.SIGKILL):
         """End the process trees of ``names`` with signal ``number``; return once every process in them is gone.
@@ -134,11 +141,9 @@ class Warden:
         Those that a gentler signal has not ended after a second are killed.
         """
         families = [process for name in names if self.alive(name) for process in self._family(name)]
-        for name in names:
-            if self.alive(name):
-                self.send(name, number)
-                if number != signal.SIGKILL:
-                    self.send(name, signal.SIGCONT)
+        self.send(names, number)
+        if number != signal.SIGKILL:
+            self.send(names, signal.SIGCONT)
         if not _wait(lambda: self._gone(families), 1):
             for process in families:
                 with contextlib.suppress(psutil.NoSuchProcess):

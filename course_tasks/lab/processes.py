@@ -1,0 +1,219 @@
+"""The processes of a lab: starting them, waiting until they are ready, making all clean, reviving what was killed."""
+
+import contextlib
+import importlib
+import shlex
+import smtplib
+import time
+
+import redis
+
+from course_tasks import place
+from course_tasks.experiment import Experiment
+from course_tasks.lab import directory, servers
+from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.lab.interrupts import held_back
+from course_tasks.lab.line import Line
+from course_tasks.lab.sending import Sender
+from course_tasks.lab.shown import Processes
+from course_tasks.observation import READY
+
+SERVERS = ("broker", "history", "lock")
+LASTING = (*SERVERS, "mail")  # without these a lab is none
+BINDINGS = b"_kombu.binding"  # keys by which Celery finds its queues: they outlive a run
+START_UP = 30.0  # seconds until a process that is not ready counts as stuck
+LOOK = 0.01  # seconds between two looks at what is starting
+
+
+class Crew:
+    """The servers, the mail service and the ``workers`` (names) of a lab, and whatever else a run starts.
+
+    Making one starts nothing yet; ``_start_up`` does. ``place`` is where the lab lies, ``unsettled`` whether a run was cut
+    short, and left something behind.
+    """
+
+    def __init__(self, workers):
+        self.workers = workers
+        self.place = place.Place(directory.choose())
+        self.unsettled = False
+        self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
+        self._line = Line(self.place)
+        self._sender = Sender(self.place.url("broker"), self.client("history"))
+
+    def _start_up(self, called):
+        self._line.open()
+        self._line.call("status")  # the warden answers when it has made the directory
+        with directory.writing(self.place.path.parent):
+            Experiment().write(self.place)
+            self.place.run(0).mkdir(mode=0o700)  # the mail of tasks that are sent between the runs
+        for name in SERVERS:
+            self.start(name, servers.command(self.place, name))
+        self._await({name: self._answers(name) for name in SERVERS}, called)
+        self.start("mail", ["python", "-m", "course_tasks.mailroom", str(self.place.socket("mail"))])
+        for name in self.workers:
+            self.start(name, worker_command(name))
+        self._await({"mail": self._mail_listens, **{worker: self._is_ready(worker) for worker in self.workers}}, called)
+
+    def _shut_down(self):
+        self._sender.close()
+        for client in self._clients.values():
+            client.close()
+        self._line.close()
+
+    # One by one
+
+    def client(self, server="lock"):
+        """A ``redis.Redis`` client for one of the lab's servers: "lock", "broker" or "history"."""
+        if server not in self._clients:
+            if server not in SERVERS:
+                raise ValueError(f"no server is called {server!r}; the lab has {', '.join(SERVERS)}")
+            # Without redis-py's ten silent attempts: a server that is not there is not there.
+            self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)), retry=None)
+        return self._clients[server]
+
+    @property
+    def processes(self):
+        """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
+        names = [name for name in (*LASTING, *self.workers) if name in self._ready]
+        return Processes(
+            [(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in names]
+        )
+
+    @property
+    def warden_pid(self):
+        """The pid of the process from which all the others descend."""
+        return self._line.pid
+
+    def start(self, name, command):
+        """Start the process ``name`` with ``command`` (a list); its log is the one of that name."""
+        self._commands[name] = command
+        self._pids[name] = self._line.call("start", name=name, argv=command)
+
+    def end(self, names):
+        """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""
+        self._line.call("end", names=names)
+
+    def send_signal(self, names, number):
+        """Send signal ``number`` to the whole process trees of ``names``; after SIGSTOP, return once all have stopped."""
+        self._line.call("send", names=names, number=number)
+
+    def exit_status(self, name):
+        """None while the process ``name`` is alive; else its exit status, negative for the signal that ended it."""
+        return self._line.call("status").get(name)
+
+    def understands(self, command):
+        """Whether the lock server knows a ``command`` of that name. Raises LabError where the lab is closed."""
+        self._check()
+        return self.client("lock").execute_command("COMMAND INFO", command)[0] is not None
+
+    # Waiting
+
+    def await_workers(self):
+        """Return once every worker is ready."""
+        self.await_ready(self.workers)
+
+    def await_ready(self, names):
+        """Return once each of the processes ``names`` has noted in the history that it is ready."""
+        self._await({name: self._is_ready(name) for name in names}, time.monotonic())
+
+    def _await(self, answers, since):
+        """Wait until each of ``answers`` (name -> a question) is True, and note how long after ``since`` that was."""
+        missing = dict(answers)
+        deadline = time.monotonic() + START_UP
+        while missing:
+            status = self._line.call("status")  # first: with a warden that is gone, redis-py would knock for seconds
+            for name in [name for name, answers_now in missing.items() if answers_now()]:
+                del missing[name]
+                self._ready.setdefault(name, time.monotonic() - since)  # a worker that came back keeps its first
+            for name in missing:
+                if status.get(name) is not None:
+                    raise self._start_error(name, f"ended with status {status[name]}")
+            if time.monotonic() > deadline:
+                raise self._start_error(next(iter(missing)), f"was not ready after {START_UP:.0f} s")
+            time.sleep(LOOK)
+
+    def _start_error(self, name, what):
+        command, log = shlex.join(self._commands[name]), self.place.log(name)
+        return LabError(
+            f"{name} {what} while it started. Its command was\n    {command}\nand the last lines it wrote are\n"
+            + last_lines(log.read_bytes() if log.exists() else b"")
+        )
+
+    def _answers(self, name):
+        def question():
+            with contextlib.suppress(redis.ConnectionError):
+                return self.client(name).ping()
+
+        return question
+
+    def _mail_listens(self):
+        # A socket is there a moment before anybody listens on it.
+        with contextlib.suppress(OSError), smtplib.LMTP(str(self.place.socket("mail")), local_hostname="localhost"):
+            return True
+        return False
+
+    def _is_ready(self, name):
+        pid = self._pids[name]
+
+        def question():
+            with contextlib.suppress(redis.ConnectionError):
+                return self.client("history").hget(READY, name) == str(pid).encode()
+
+        return question
+
+    # Between the runs
+
+    def begin(self):
+        """Return when the lab is clean and every worker ready. Raises LabError where the lab is closed."""
+        with held_back():
+            importlib.import_module("course_tasks.history.reading")  # and pandas with it
+        self._check()
+        if self.unsettled or self._sender.under_way():
+            self.settle(everything=True)
+        self._revive()
+        self.await_workers()
+
+    def settle(self, everything=False):
+        """Make the lab clean for the next run: nothing queued or held, every worker alive.
+
+        ``everything`` ends whatever is at work first: after an interrupt nobody knows what it is at.
+        """
+        self.unsettled = True
+        self._check()
+        if everything:
+            self.end([name for name in self._commands if name not in LASTING])
+            for client in self._clients.values():  # an interrupt may have left a reply unread
+                client.connection_pool.disconnect()
+            self._sender.forget()
+        with directory.writing(self.place.path.parent):
+            Experiment().write(self.place)
+        broker = self.client("broker")
+        for key in broker.scan_iter():
+            if not key.startswith(BINDINGS):
+                broker.delete(key)
+        self.client("lock").flushall()
+        self._revive()
+        self.unsettled = False
+
+    def _check(self):
+        """Raise LabError where the lab is closed, or where something of it has ended that no run can do without."""
+        status = self._line.call("status")  # redis-py and Celery would knock for a while where nobody is
+        for name in LASTING:
+            if status.get(name) is not None:
+                raise LabError(
+                    f"{name} has ended with status {status[name]}: run the cell that starts the lab again. "
+                    f"The last lines it wrote are\n{last_lines(self.place.log(name).read_bytes())}"
+                )
+
+    def _revive(self):
+        """Start every worker that is not alive; it is not ready yet."""
+        status = self._line.call("status")
+        for worker in self.workers:
+            if worker not in status or status[worker] is not None:
+                self.start(worker, self._commands[worker])
+
+
+def worker_command(name):
+    """The command line of the worker called ``name``; the three options spare it a second of greeting its neighbours."""
+    spared = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+    return ["celery", "-A", "course_tasks", "worker", "--loglevel=info", "-n", f"{name}@localhost", *spared]
