@@ -12,6 +12,9 @@ from redis.exceptions import LockNotOwnedError
 from course_tasks import experiment
 
 POLL = 0.05  # seconds between two attempts where a lock's own acquire() does not wait
+WHOLE = (
+    0.97  # the share of a lease from which on it is said to be whole: a holder may count a hundredth less, for drift
+)
 
 
 def acquire(lock, *, wait, waiting):
@@ -74,14 +77,21 @@ def critical_section(name, present, record):
             yield Inside()
         return
     lock = experiment.lock_factory(present.run, os.getpid())(experiment.client("lock", os.getpid()), name)
+    asked = time.monotonic()
+
+    def waiting():
+        nonlocal asked
+        asked = None
+        record("waiting")
+
     with _overheard(lock, record) as heard:
-        if not acquire(lock, wait=present.if_locked == "wait", waiting=lambda: record("waiting")):
+        if not acquire(lock, wait=present.if_locked == "wait", waiting=waiting):
             record("skipped")
             yield False
             return
         inside = Inside(lock)
         try:
-            record("acquired", lease=_lease(lock), token=inside.fence)
+            record("acquired", lease=_lease(lock, asked), token=inside.fence)
             with _staying(record):
                 yield inside
         except BaseException:
@@ -117,7 +127,7 @@ def _overheard(lock, record):
     def overhear(what, callback):
         def both(lock):
             heard.add(what)
-            record(what, lease=_lease(lock) if what == "renewed" else None)
+            record(what, lease=_attribute(lock, "timeout", int | float) if what == "renewed" else None)
             if callback is not None:
                 callback(lock)
 
@@ -132,14 +142,19 @@ def _overheard(lock, record):
             setattr(lock, f"on_{what}", callback)
 
 
-def _lease(lock):
+def _lease(lock, asked):
     """Seconds until ``lock`` frees itself, as far as it says so; else None.
 
-    Our own locks know how much is left (``validity``), which matters where a process was paused on its way out of
-    ``acquire()``; redis-py's say how long they were asked for (``timeout``).
+    A lock says for how long it asks the server (``timeout``), and may say how much of that is left (``validity``). Else
+    the clock does, where the first attempt was granted, ``asked`` by ``time.monotonic()`` (None: the lock was waited for).
+    Less than the whole is left where the process was paused on its way out of ``acquire()``.
     """
-    left = _attribute(lock, "validity", int | float)
-    return _attribute(lock, "timeout", int | float) if left is None else left
+    timeout, left = _attribute(lock, "timeout", int | float), _attribute(lock, "validity", int | float)
+    if timeout is None:
+        return None
+    if left is None:
+        left = timeout if asked is None else timeout - (time.monotonic() - asked)
+    return timeout if left > WHOLE * timeout else max(0.0, left)
 
 
 def _attribute(lock, name, kind):

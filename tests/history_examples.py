@@ -5,6 +5,7 @@ subtracted.
 """
 
 import heapq
+from functools import cache
 from itertools import count
 
 from course_tasks.history.reading import frame
@@ -14,16 +15,21 @@ PIDS = {"beat": 10, "invoker": 11, "lab": 12, "inbox": 13}
 
 
 class Story:
-    """A run as it is being told: every method appends events. ``detail`` goes into the "began" event."""
+    """A run as it is being told: every method appends events. ``detail`` goes into the "began" event.
+
+    Without a producer, its lanes are contenders: processes that contend for the lock without tasks.
+    """
 
     def __init__(self, workers=3, producer="beat", inbox=True, name=SEND, **detail):
-        self.told, self.producer, self.name = [], producer, name
-        lanes = [producer, *(f"worker{number}" for number in range(1, workers + 1)), *["inbox"] * inbox]
+        self.told, self.producer, self.name = [], producer, name if producer else None
+        self.crew = "worker" if producer else "contender"
+        crew = [f"{self.crew}{number}" for number in range(1, workers + 1)]
+        lanes = [producer, *crew, *["inbox"] * inbox] if producer else crew
         self.say(0.0, "began", "lab", detail={"lanes": lanes, **detail})
 
     def say(self, t, kind, lane, task=None, **fields):
         """Append one event as the recorder would have recorded it."""
-        lane = f"worker{lane}" if isinstance(lane, int) else lane
+        lane = f"{self.crew}{lane}" if isinstance(lane, int) else lane
         pid = PIDS.get(lane) or 100 + int("".join(filter(str.isdigit, lane)) or 0)
         event = {"t": 1000.0 + t, "kind": kind, "lane": lane, "pid": pid, "task": task}
         event |= {"name": self.name if task else None} | fields
@@ -34,12 +40,12 @@ class Story:
         """The producer publishes a task."""
         return self.say(t, "sent", self.producer, name=self.name)
 
-    def enters(self, t, worker, task, lock=True, start=True, lease=None, mail=None):
+    def enters(self, t, worker, task, lock=True, start=True, lease=None, mail=None, token=None):
         """The task is started, given the lock, enters, and reads which mail is next."""
         if start:
             self.say(t, "started", worker, task)
         if lock:
-            self.say(t, "acquired", worker, task, lease=lease)
+            self.say(t, "acquired", worker, task, lease=lease, token=token)
         self.say(t, "entered", worker, task)
         return self.say(t, "read", worker, task, mail=mail) if mail else self
 
@@ -51,6 +57,11 @@ class Story:
         if lock:
             self.say(t, "released", worker, task)
         return self.say(t, "finished", worker, task)
+
+    def writes(self, t, worker, task, mail, token, seen=None, accepted=True):
+        """The database accepts the task's write, or refuses it; the highest token that it has ``seen`` before."""
+        detail = None if seen is None else {"seen": seen}
+        return self.say(t, "written" if accepted else "refused", worker, task, mail=mail, token=token, detail=detail)
 
     def skips(self, t, worker, task):
         """The task is started, finds the lock taken, and goes away."""
@@ -156,6 +167,75 @@ def renewed_lease():
     return story.leaves(4.1, 1, "a", mail=1, lock=False).ends(6.0)
 
 
+def stale_write(fencing=True, idempotent=False):
+    """A paused worker comes back when another one has written with a higher token."""
+    story = Story(every=3, takes=2, seconds=12, mails=3)
+    story.sent(0.4).enters(0.5, 1, "a", lease=3.0, mail=1, token=33).fault(1.0, "began", 1, "pause", seconds=6.4)
+    story.sent(3.4).skips(3.42, 3, "x").sent(4.0).enters(4.1, 2, "b", lease=3.0, mail=1, token=34)
+    story.say(6.1, "delivered", "inbox", mail=1, detail={"sender": "worker2"}).writes(6.11, 2, "b", 1, 34, seen=32)
+    story.leaves(6.15, 2, "b").sent(6.4).enters(6.5, 3, "c", lease=3.0, mail=2, token=35).fault(
+        7.4, "ended", 1, "pause"
+    )
+    story.say(7.41, "dropped" if idempotent else "delivered", "inbox", mail=1, detail={"sender": "worker1"})
+    story.writes(7.42, 1, "a", 1, 33, seen=34, accepted=not fencing).say(7.45, "lost", 1, "a").leaves(
+        7.46, 1, "a", lock=False
+    )
+    story.say(8.5, "delivered", "inbox", mail=2, detail={"sender": "worker3"}).writes(8.51, 3, "c", 2, 35, seen=34)
+    return story.leaves(8.55, 3, "c").sent(9.4).ends(12.0)
+
+
+def killed_between(lease=None):
+    """SETNX, then EXPIRE: the worker is killed between the two, and the lock stays taken though nobody said to have it."""
+    story = Story(every=1.5, takes=1, seconds=10, mails=6)
+    story.sent(0.5).enters(0.51, 1, "a", lease=5.0, mail=1).leaves(1.51, 1, "a", mail=1)
+    story.sent(2.0).say(2.01, "started", 2, "b")
+    story.fault(2.02, "began", 2, "kill", command="before EXPIRE").fault(
+        2.03, "ended", 2, "kill", command="before EXPIRE"
+    )
+    for number, t in enumerate((3.5, 5.0, 6.5, 8.0)):
+        story.sent(t).skips(t + 0.01, (1, 3)[number % 2], f"c{number}")
+    return story.ends(10.0)
+
+
+def paused_between():
+    """GET, then SET: the worker is paused between the two, and both find the lock free."""
+    story = Story(every=1, takes=1.5, seconds=6, mails=4)
+    story.sent(0.5).say(0.51, "started", 1, "a").fault(0.52, "began", 1, "pause", seconds=1.5, command="after GET")
+    story.sent(1.5).enters(1.52, 2, "b", mail=1).fault(2.02, "ended", 1, "pause", command="after GET")
+    story.enters(2.03, 1, "a", start=False, mail=1).sent(2.5).skips(2.52, 3, "c")
+    return story.leaves(3.02, 2, "b", mail=1).leaves(3.53, 1, "a", mail=1).ends(6.0)
+
+
+def contest(grants=(1, 2, 3, 4, 5, 6), at_once=1, seconds=3.0, holds=0.005, gap=0.0005, too_many=False):
+    """Contenders that acquire, hold and release, time and again, with at most ``at_once`` inside.
+
+    ``grants`` says whose turn it is, over and over; ``too_many`` lets one more in, once, in the middle.
+    """
+    crew = max(grants)
+    story = Story(crew, producer=None, seconds=seconds, at_once=at_once)
+    for number in range(1, crew + 1):
+        story.say(0.001, "waiting", number, f"s{number}.0")
+    stays, free, moments = [0] * (crew + 1), [0.002] * at_once, []
+    for turn in count():
+        number, place = grants[turn % len(grants)], turn % at_once
+        t = free[place]
+        if t > seconds:
+            break
+        length = holds * (2.5 if too_many and turn == 4 else 1)
+        if too_many and turn == 4 + at_once:
+            t -= holds * 0.5
+        task, again = f"s{number}.{stays[number]}", f"s{number}.{stays[number] + 1}"
+        stays[number] += 1
+        moments += [(t, "acquired", number, task), (t + 0.0001, "entered", number, task)]
+        moments += [(t + length, "left", number, task), (t + length + 0.0001, "released", number, task)]
+        moments += [(t + length + 0.0002, "waiting", number, again)]
+        free[place] = t + length + gap
+    for moment in sorted(moments, key=lambda moment: moment[0]):
+        if moment[0] < seconds:
+            story.say(*moment)
+    return story.ends(seconds)
+
+
 def adds(workers=3, tasks=20):
     """The invoker's ``tasks.add``: nothing is critical, nothing overlaps in a way that matters."""
     story, free = Story(workers, producer="invoker", inbox=False, name="tasks.add"), [0.1] * workers
@@ -188,6 +268,7 @@ def retries():
     return story.ends(17.5)
 
 
+@cache
 def scenes():
     """Name -> events, of every scene worth looking at."""
     return {
@@ -199,6 +280,16 @@ def scenes():
         "killed holder, no lease": killed_holder(),
         "killed holder, lease": killed_holder(lease=3.2),
         "renewed lease": renewed_lease(),
+        "stale write refused": stale_write(),
+        "stale write accepted": stale_write(fencing=False),
+        "stale write, idempotent": stale_write(idempotent=True),
+        "killed before EXPIRE": killed_between(),
+        "paused after GET": paused_between(),
+        "contest": contest(),
+        "contest, unfair": contest(grants=(1, 1, 1, 4, 4, 4, 4, 4, 4, 2, 6, 6, 6, 6, 6, 6, 6, 4, 5)),
+        "contest, ten": contest(grants=range(1, 11), holds=0.0005, gap=0.0003, seconds=1.0),
+        "semaphore": contest(grants=(1, 2, 3, 4), at_once=2, holds=0.2, gap=0.02, seconds=2.0),
+        "semaphore, too many": contest(grants=(1, 2, 3, 4), at_once=2, holds=0.2, gap=0.02, seconds=2.0, too_many=True),
         "short tasks": simulate(every=3.0, takes=0.2, seconds=12.0),
         "add on three": adds(),
         "add on ten": adds(workers=10, tasks=100),

@@ -218,14 +218,27 @@ def test_where_there_is_no_token_there_is_none(handed_over, lock):
     assert not any("token" in event[1] for event in record if isinstance(event, tuple))
 
 
-def test_what_is_left_of_the_lease_counts_where_the_lock_knows(handed_over):
+@pytest.mark.parametrize(("validity", "said"), [(0.0, 0.0), (1.5, 1.5), (1.98, 2.0), (print, 2.0)], ids=str)
+def test_what_is_left_of_the_lease_counts_where_the_lock_knows(handed_over, validity, said):
     lock, record = handed_over(Renewing()), Recorded()
-    lock.validity = 0.0  # paused for long, between being given the lock and coming back with it
+    lock.validity = validity
     with critical_section("mail", WITH_LOCK, record):
-        lock.validity = 1.5
-        lock.renew()
-    assert record[0] == ("acquired", {"lease": 0.0, "token": 7})
-    assert ("renewed", {"lease": 1.5}) in record
+        lock.renew()  # where it is asked from another thread, it may not know
+    assert record[0] == ("acquired", {"lease": said, "token": 7})
+    assert ("renewed", {"lease": 2.0}) in record
+
+
+def test_a_lease_runs_while_its_holder_is_paused_on_its_way_back(handed_over, monkeypatch):
+    lock, record = handed_over(Lock(gives=[True, False, True])), Recorded()
+    lock.timeout, clock = 2, iter([100.0, 101.5, 200.0])
+    monkeypatch.setattr(section, "time", mock.Mock(monotonic=lambda: next(clock)))
+    with critical_section("mail", WITH_LOCK, record):
+        pass
+    assert record[0] == ("acquired", {"lease": 0.5})
+    # Who waited has asked more than once, and only the last time matters.
+    with critical_section("mail", Experiment(run=1, lock=True, if_locked="wait"), record):
+        pass
+    assert record[4:6] == ["waiting", ("acquired", {"lease": 2})]
 
 
 def test_renewals_and_a_loss_are_recorded_when_they_happen(handed_over):

@@ -4,40 +4,22 @@ from itertools import islice
 
 import pandas as pd
 
-from course_tasks.history import theme
+from course_tasks.history import incidents, theme
+from course_tasks.history.incidents import CLEAR, MANY, beside
 from course_tasks.history.labels import extent
 from course_tasks.history.wording import count, seconds
 
-MANY = 40
-"""How many labels of one kind are tried. In a picture so full that more would matter, none has room."""
-
-MARKS = ("sent", "skipped", "retried", "failed", "delivered")
+MARKS = ("sent", "skipped", "retried", "failed", "delivered", "dropped", "refused")
 """The kinds of events that are drawn as marks."""
 
 NARROW = 30
 """Points below which no word fits into a bar, so that thousands of bars need no measuring."""
 
-CLEAR = 16
-"""Points from a lane's line to a label above or below its bars."""
-
 
 def caption(scene, labels):
     """Write the labels of ``scene`` (a timeline.Scene) with ``labels`` (Labels), the most important first."""
     _block(scene, labels)
-    for write in (
-        _commands,
-        _overlap,
-        _again,
-        _killed,
-        _paused,
-        _skipped,
-        _lock,
-        _producer,
-        _tried,
-        _waiting,
-        _inside,
-        _running,
-    ):
+    for write in IN_TURN:
         write(scene, labels)
 
 
@@ -70,7 +52,7 @@ def _overlap(scene, labels):
     longest = max(stretches, key=lambda stretch: stretch.seconds)
     parts = [row for row, begin, end in scene.together if begin >= longest.begin and end <= longest.end]
     concerned = sorted({scene.y[row.lane] for row in parts})
-    more = "up to " if longest.most > 2 else ""
+    more = "up to " if longest.most > scene.findings.at_once + 1 else ""
     length = "" if scene.findings.in_steps else f" for {seconds(longest.seconds)}"
     text = f"{more}{longest.most} inside{length}"
     gaps = [lane + 0.5 for lane in concerned[:-1]] + [concerned[0] - 0.5, concerned[-1] + 0.5]
@@ -81,50 +63,24 @@ def _overlap(scene, labels):
     labels.place(text, places, theme.FINDING_SIZE, "bold", theme.TOGETHER)
 
 
-def _again(scene, labels):
-    """Which mails came again, each once."""
-    for mail in islice(scene.findings.duplicates, MANY):
-        second = scene.findings.deliveries[mail][1]
-        _beside(scene, labels, second, f"mail {mail} again", weight="bold", color=theme.TOGETHER)
-
-
-def _killed(scene, labels):
-    """Who was killed, and a lock that stays taken after its holder's death."""
-    for kill in scene.findings.kills[:MANY]:
-        _beside(scene, labels, kill, "killed (SIGKILL)", color=theme.INK)
-        for row in scene.lasted["holding"]:
-            if row.lane == kill.lane and row.begin_order < kill.Index < row.until_order:
-                text = "still locked" if row.end != row.end else "still locked until the lease ends"
-                below = scene.y[row.lane] + theme.HELD
-                labels.place(text, [(kill.t, below, 4, -8, "left"), (kill.t, below, -4, -8, "right")], color=theme.INK)
-
-
-def _paused(scene, labels):
-    """Who was paused."""
-    for row in scene.lasted["paused"][:MANY]:
-        y = scene.y[row.lane]
-        above, below = y - theme.BAND_HALF, y + theme.BAND_HALF
-        places = [
-            (row.begin, above, 3, 6, "left"),
-            (row.until, above, -3, 6, "right"),
-            (row.begin, below, 3, -6, "left"),
-            (row.until, y, 4, 0, "left"),
-        ]
-        labels.place(f"{row.lane} paused (SIGSTOP)", places)
-
-
 def _skipped(scene, labels):
     """What a cross means."""
-    any(_beside(scene, labels, event, "skipped: locked") for event in scene.happened["skipped"][:MANY])
+    any(beside(scene, labels, event, "skipped: locked") for event in scene.happened["skipped"][:MANY])
 
 
 def _lock(scene, labels):
     """What the ticks under the bars mean."""
-    for closed_by, text in (("lease ended", "lease ends"), ("lost", "lost"), ("released", "released")):
-        for row in islice((row for row in scene.lasted["holding"] if row.closed_by == closed_by), MANY):
+    for closed_by, text in (("lease ended", "lease ends"), ("released", "released")):
+        for row in islice((row for row in scene.ended if row.closed_by == closed_by), MANY):
             y = scene.y[row.lane] + theme.HELD
             if labels.place(text, [(row.end, y, 5, -4.5, "left"), (row.end, y, -3, -8, "right")], color=theme.INK):
                 break
+
+
+def _tokens(scene, labels):
+    """The fencing token of a stay, under its bar."""
+    for event in [event for event in scene.happened["acquired"] if event.token is not pd.NA][:MANY]:
+        labels.place(f"token {event.token}", [(event.t, scene.y[event.lane] + theme.HELD, 0, -8, "left")])
 
 
 def _producer(scene, labels):
@@ -136,18 +92,6 @@ def _producer(scene, labels):
     text = f"a tick every {every:g} s" if every and sent[0].lane == "beat" else f"{count(len(sent), 'task')} sent"
     y = scene.y[sent[0].lane]
     labels.place(text, [(sent[0].t, y, 10, 11, "left"), (sent[0].t, y, 0, 11, "left")])
-
-
-def _tried(scene, labels):
-    """When a failed task runs again."""
-    said = "failed, "
-    for event in scene.happened["retried"][:MANY]:
-        countdown = (event.detail or {}).get("countdown")
-        again = f"again in {countdown:.3g} s" if countdown is not None else "runs again"
-        if _beside(scene, labels, event, said + again):
-            said = ""
-    for event in scene.happened["failed"][:MANY]:
-        _beside(scene, labels, event, "failed for good", color=theme.INK)
 
 
 def _waiting(scene, labels):
@@ -207,13 +151,23 @@ def _within(scene, labels, row, begin, length, texts, color):
     return False
 
 
-def _beside(scene, labels, event, text, **style):
-    """Write ``text`` beside the mark of an event: right of it on its lane's line, else left, above or below."""
-    y, gap = scene.y[event.lane], theme.MARKER / 2 + 4
-    on_the_line = [(event.t, y, gap, 0, "left"), (event.t, y, -gap, 0, "right")]
-    off_the_line = [
-        (event.t, y, dx, dy, align)
-        for dy in (11, -11, CLEAR, -CLEAR)
-        for dx, align in ((0, "center"), (-4, "left"), (4, "right"))
-    ]
-    return labels.place(text, on_the_line, cover=True, **style) or labels.place(text, off_the_line, **style)
+IN_TURN = (
+    _commands,
+    incidents.lost,
+    _overlap,
+    incidents.again,
+    incidents.stale,
+    incidents.refused,
+    incidents.dropped,
+    incidents.killed,
+    incidents.paused,
+    _skipped,
+    _lock,
+    _tokens,
+    _producer,
+    incidents.failed,
+    _waiting,
+    _inside,
+    _running,
+)
+"""What writes the labels, the most important first."""

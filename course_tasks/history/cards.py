@@ -35,7 +35,9 @@ def card(verdict):
 
 def facts(verdict):
     """The numbers of ``verdict`` worth showing, as ``(name, value)``, both text."""
-    lines = [("runs", f"{verdict.runs:,}")]
+    lines = [("stays" if verdict.contenders else "runs", f"{verdict.runs:,}")]
+    if verdict.contenders:
+        lines.insert(0, ("contenders", f"{verdict.contenders:,}"))
     if verdict.ticks:
         lines.insert(0, ("ticks", f"{verdict.ticks:,}"))
     if verdict.sent > verdict.ticks:
@@ -50,14 +52,26 @@ def facts(verdict):
         lines.append(("overlap", seconds(verdict.overlap)))
     if verdict.waited:
         lines.append(("longest wait", seconds(verdict.longest_wait)))
+    if verdict.contenders:
+        lines.append(("fairness", f"{verdict.fairness:.2f}"))
     if verdict.starved:
         lines.append(("nobody could enter", f"{seconds(verdict.starved)} at most"))
+    for name, number in (
+        ("leases renewed", verdict.renewed),
+        ("locks lost", verdict.lost),
+        ("stale writes refused", verdict.refused),
+        ("stale writes accepted", verdict.stale),
+    ):
+        if number:
+            lines.append((name, f"{number:,}"))
     if verdict.delivered:
         lines.append(("mails delivered", f"{verdict.delivered:,}"))
     if verdict.duplicates:
         most = times(max(verdict.duplicates.values()))
         most += " at most" if len(set(verdict.duplicates.values())) > 1 else ""
         lines.append(("delivered again", f"{mails(verdict.duplicates)} ({most})"))
+    if verdict.dropped:
+        lines.append(("dropped by the inbox", f"{verdict.dropped:,}"))
     if verdict.unsent:
         lines.append(("never delivered", mails(verdict.unsent)))
     return lines
@@ -73,8 +87,8 @@ def shown(verdict):
         told = sorted([*first.values(), *rest[: SHOWN - len(first)]], key=lambda witness: witness.order)
         return [capital(str(witness)) for witness in told]
     if verdict.most_inside:
-        return ["No task found another one inside, or the lock taken. That is no evidence, and so no pass."]
-    return ["No task entered a critical section, so there is nothing to judge."]
+        return ["Nobody found another one inside, or the lock taken. That is no evidence, and so no pass."]
+    return ["Nobody entered a critical section, so there is nothing to judge."]
 
 
 def card_text(verdict):

@@ -4,7 +4,7 @@ The verdict, its sentences, the card and the picture all take their numbers from
 """
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cached_property
 
 import pandas as pd
@@ -13,9 +13,9 @@ from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
 
-MOMENTS = "began sent acquired renewed released skipped retried failed delivered ended command".split() + [
-    "fault ended"
-]
+MOMENTS = (
+    "began sent acquired renewed lost released skipped retried failed written refused delivered dropped command ended"
+).split() + ["fault began", "fault ended"]
 """The kinds of events that count as such. The others matter only as beginnings and ends of intervals.
 "command" is in counterexamples only, one for each step of a client; its detail says what it was."""
 
@@ -34,14 +34,36 @@ class Findings:
         self.ticks = sum(event.lane == "beat" for event in self.happened["sent"])
         self.sent, self.skipped = len(self.happened["sent"]), len(self.happened["skipped"])
         self.retried, self.failed = len(self.happened["retried"]), len(self.happened["failed"])
-        self.delivered = len(self.happened["delivered"])
+        self.delivered, self.dropped = len(self.happened["delivered"]), len(self.happened["dropped"])
+        self.renewed, self.lost = len(self.happened["renewed"]), len(self.happened["lost"])
+        self.refused = len(self.happened["refused"])
+        self.at_once = self.began.get("at_once", 1)  # how many may be inside together
         self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
+
+    def place(self, order):
+        """Where among a process's commands the fault struck whose event has this order: " before EXPIRE", or ""."""
+        return f" {self._places[order]}" if order in self._places else ""
+
+    @cached_property
+    def _places(self):
+        faults = self.happened["fault began"] + self.happened["fault ended"]
+        return {event.Index: event.detail["command"] for event in faults if "command" in event.detail}
 
     @cached_property
     def lanes(self):
         """Every lane: those that the run announced, in drawing order, then others in the order of appearance."""
         announced = self.began.get("lanes", [])
         return list(dict.fromkeys([*announced, *(lane for lane in self.events.lane.unique() if lane != "lab")]))
+
+    @cached_property
+    def contending(self):
+        """The lanes of processes that contend for the lock by themselves, without tasks; in most runs there are none."""
+        return [lane for lane in self.lanes if lane.startswith("contender")]
+
+    @property
+    def contenders(self):
+        """How many there are."""
+        return len(self.contending)
 
     @property
     def in_steps(self):
@@ -74,13 +96,32 @@ class Findings:
         return max((row.until - row.begin for row in self.lasted["waiting"]), default=0.0)
 
     @cached_property
+    def shares(self):
+        """Lane -> number of its stays inside, for each lane that tried to get in."""
+        tried = {row.lane for kind in ("waiting", "holding", "inside") for row in self.lasted[kind]}
+        tried |= {event.lane for event in self.happened["skipped"]}
+        stays = Counter(row.lane for row in self.lasted["inside"])
+        return {lane: stays[lane] for lane in self.lanes if lane in tried}
+
+    @property
+    def fairness(self):
+        """Jain's index of the shares: 1.0 where all are alike or nobody tried, 1/n where one of n has had everything.
+
+        R. Jain, D. Chiu, W. Hawe: A quantitative measure of fairness and discrimination for resource allocation in shared
+        computer systems. DEC Research Report TR-301, 1984.
+        """
+        shares = self.shares.values()
+        squares = sum(share**2 for share in shares)
+        return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
+
+    @cached_property
     def together(self):
-        """Who was inside together: an :class:`Overlap`."""
-        return overlap(self.lasted["inside"])
+        """Who was inside together, more than may be: an :class:`Overlap`."""
+        return overlap(self.lasted["inside"], self.at_once)
 
     @property
     def overlap(self):
-        """Seconds during which two or more were inside."""
+        """Seconds during which more were inside than may be."""
         return sum(stretch.seconds for stretch in self.together.stretches)
 
     @property
@@ -112,6 +153,18 @@ class Findings:
         """Mail number -> number of deliveries, for the mails delivered more than once."""
         return {mail: len(events) for mail, events in self.deliveries.items() if len(events) > 1}
 
+    @cached_property
+    def stale_writes(self):
+        """The writes (events) that the database accepted although it had accepted one with a higher token before."""
+        # By what the database itself saw as it accepted them. The order of the events says nothing about that: each is
+        # recorded after its write, so that those of two processes may come the other way round.
+        return [write for write in self.happened["written"] if (seen_before(write) or 0) > write.token]
+
+    @property
+    def stale(self):
+        """How many there were."""
+        return len(self.stale_writes)
+
     @property
     def unsent(self):
         """The numbers of the run's mails that were never delivered."""
@@ -122,12 +175,17 @@ class Findings:
         """How many tasks found another one inside, or the lock taken.
 
         By the stream's order: while it waited or when it went away, another one was inside or held the lock, be it
-        dead; or when it entered, not having waited, another one was inside.
+        dead; or when it entered, not having waited, another one was inside. Where several may be inside together: as
+        many as may be.
         """
-        inside, taken = self.lasted["inside"], self.lasted["inside"] + self.lasted["holding"]
-        waited = _meeting(taken, self.lasted["waiting"], "begin_order", "until_order")
-        skipped = _meeting(taken, self.happened["skipped"], "Index", "Index")
-        entered = _meeting(inside, inside, "begin_order", "begin_order")
+        inside, taken = _Going(self.lasted["inside"]), _Going(self.lasted["holding"])
+
+        def full(first, last, *stays):
+            return any(going.between(first, last) >= self.at_once for going in stays)
+
+        waited = [row for row in self.lasted["waiting"] if full(row.begin_order, row.until_order, inside, taken)]
+        skipped = [event for event in self.happened["skipped"] if full(event.Index, event.Index, inside, taken)]
+        entered = [row for row in self.lasted["inside"] if full(row.begin_order, row.begin_order, inside)]
         in_vain, who = {row.until_order for row in waited}, {_attempt(row) for row in waited}
         skipped = [event for event in skipped if event.Index not in in_vain]
         return len(waited) + len(skipped) + len([row for row in entered if _attempt(row) not in who])
@@ -146,7 +204,17 @@ def _attempt(row):
     return row.lane, row.task, row.pid
 
 
-def _meeting(stays, rows, first, last):
-    """Those of ``rows`` during which one of ``stays`` was going on; ``first`` and ``last`` name their orders."""
-    begun, over = sorted(stay.begin_order for stay in stays), sorted(stay.until_order for stay in stays)
-    return [row for row in rows if bisect_left(begun, getattr(row, last)) > bisect_right(over, getattr(row, first))]
+def seen_before(write):
+    """The highest token that the database had accepted before this ``write`` (an event); None where there was none."""
+    return (write.detail or {}).get("seen")
+
+
+class _Going:
+    """How many of ``stays`` were going on."""
+
+    def __init__(self, stays):
+        self.begun, self.over = sorted(stay.begin_order for stay in stays), sorted(stay.until_order for stay in stays)
+
+    def between(self, first, last):
+        """At any time between these two orders."""
+        return bisect_left(self.begun, last) - bisect_right(self.over, first)

@@ -8,7 +8,7 @@ class Starvation:
     """The longest time during which somebody wanted to enter and nobody was inside.
 
     ``seconds`` is its length, ``begin`` when it began, in seconds since the run began; ``after`` is the lane of the
-    last one inside before it if that one was killed there, else None.
+    last one inside before it if that one was killed there, or of one that was killed on its way in; else None.
     """
 
     seconds: float = 0.0
@@ -39,6 +39,8 @@ def starvation(happened, lasted, end):
             inside += {"enters": 1, "leaves": -1, "progress": 0}[what]
             after = {"enters": None, "leaves": lane if closed_by == "killed" else None}.get(what, after)
             since = last = t if waiting and not inside else None
+        elif what == "dies on its way in":
+            after = lane
     return longest
 
 
@@ -51,6 +53,12 @@ def _marks(happened, lasted, end):
         for row in lasted[kind]:
             marks.append((row.begin_order, 1, opening, row.begin, None, row.lane))
             marks.append((row.until_order, 1, closing, row.until, row.closed_by, row.lane))
+    kills = {kill.Index for kill in happened["fault ended"]}
+    marks += [
+        (row.begin_order, 2, "dies on its way in", row.begin, None, row.lane)
+        for row in lasted["holding"]
+        if row.begin_order in kills
+    ]
     return sorted(marks, key=lambda mark: mark[:2])
 
 

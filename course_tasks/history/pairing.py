@@ -7,6 +7,7 @@ Three things end an interval without an event of its own:
 
 * a *kill*: the lane's open intervals end when the whole process tree is confirmed gone. Only a lock may outlive its
   holder: until its lease ends; or without a lease, if somebody finds it taken later on although nobody alive holds it.
+  That is also how a lock shows whose holder was killed between two commands, before it could tell that it had it.
 * a *lease's end*: the server frees the lock, and nobody is told.
 * the *run's end*: what is open then was never seen to close.
 """
@@ -93,8 +94,16 @@ def intervals(events):
             held["free_at"] = event.t + event.lease
         elif what == "kill ended":
             orphaned += _killed(opened.pop(event.lane), event)
+            if (
+                "command" in event.detail
+                and not orphaned
+                and not any(row["kind"] == "holding" for row in mine.values())
+            ):
+                orphaned.append(_begin("holding", event) | _until(event, "killed") | {"assumed": True})
+                found.append(orphaned[-1])
         if orphaned and what in ("skipped", "waiting", "acquired"):
             orphaned = _outlived(orphaned, opened, event)
+    found = [row for row in found if row["outlived"] or "assumed" not in row]
     for row in orphaned:
         if row["outlived"]:
             del row["until"]
@@ -132,15 +141,20 @@ def _close(mine, key, event):
     """Close the open interval ``key`` at ``event``; if its lease was over by then, nothing is left to close."""
     row = mine.pop(key, None)
     if row and not row["free_at"] < event.t:
-        row |= {"end": event.t, "until": event.t, "until_order": event.Index, "closed_by": event.kind}
+        row |= {"end": event.t} | _until(event, event.kind)
+
+
+def _until(event, closed_by):
+    """What a row says of its end at ``event``."""
+    return {"until": event.t, "until_order": event.Index, "closed_by": closed_by}
 
 
 def _killed(mine, event):
     """End what the killed lane had open, and return the locks without a lease that it held: they may outlive it."""
-    for row in mine.values():
-        if not row["lease"] > 0:
-            row |= {"until": event.t, "until_order": event.Index, "closed_by": "killed"}
-    return [row for row in mine.values() if row["kind"] == "holding" and not row["lease"] > 0]
+    without_lease = [row for row in mine.values() if row["lease"] != row["lease"]]
+    for row in without_lease:
+        row |= _until(event, "killed")
+    return [row for row in without_lease if row["kind"] == "holding"]
 
 
 def _outlived(orphaned, opened, event):

@@ -41,7 +41,7 @@ KINDS = {
     "entered": "the task is inside the critical section",
     "read": "the task, inside, has read a record: the oldest unsent mail",
     "written": "the database accepted the task's write. detail: seen (the highest token it had accepted before, if any)",
-    "refused": "the database refused the task's write, for its token. detail: seen (likewise)",
+    "refused": "the database refused the task's write, for its token. detail: seen (the highest token it had accepted)",
     "left": "the task is about to leave the critical section",
     "renewed": "the lease was extended",
     "released": "the lock was given back",

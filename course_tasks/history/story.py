@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from course_tasks.history.findings import seen_before
 from course_tasks.history.wording import FEW, capital, count, listing, mails, numeral, seconds, times
 
 NOTICEABLE = 1.0
@@ -12,27 +13,42 @@ def finding(findings):
     """Return the finding of ``findings`` (:class:`Findings`) as one short sentence without a full stop."""
     if not findings.runs and not findings.skipped and not findings.waited:
         return "Nothing ran"
-    if findings.most_inside > 1:
+    outcome = listing([*_again(findings), *_writes(findings)]) if findings.duplicates or findings.stale else ""
+    if findings.together.crowds:
         together = f"{capital(numeral(findings.most_inside))} inside together"
-        return (
-            f"{together}: {_again(findings)}" if findings.duplicates else f"{together} for {seconds(findings.overlap)}"
-        )
-    if findings.duplicates:
-        return f"One at a time, and yet {_again(findings)}" if findings.has_section else capital(_again(findings))
+        may = f", where {numeral(findings.at_once)} may be" if findings.at_once > 1 else ""
+        refused = "".join(f", but {write}" for write in _writes(findings))
+        return f"{together}{may}: {outcome}" if outcome else f"{together} for {seconds(findings.overlap)}{may}{refused}"
+    if outcome:
+        return f"{_orderly(findings)}, and yet {outcome}" if findings.has_section else capital(outcome)
     if not findings.has_section:
         return _who_ran_what(findings)
     if not findings.contended:
         return "Nothing contended, so nothing was shown"
     if findings.starved >= NOTICEABLE:
         after = f" after {findings.starvation.after} was killed" if findings.starvation.after else ""
-        return f"One at a time, but nobody could enter for {seconds(findings.starved)}{after}"
-    return f"One at a time: {count(findings.contended, 'task')} found the lock taken"
+        kept_out = f"nobody could enter for {seconds(findings.starved)}{after}"
+        return f"{_orderly(findings)}, but {kept_out}" if findings.runs else capital(kept_out)
+    if findings.contenders:
+        return f"{_orderly(findings)}: {_stays(findings)}, fairness {findings.fairness:.2f}"
+    found = "found the lock taken" if findings.at_once == 1 else "found no place free"
+    return f"{_orderly(findings)}: {count(findings.contended, 'task')} {found}"
 
 
 def summary(findings):
     """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
-    parts = [_counts, _shares, _faults, _together, _wanting, _open, _mails]
+    parts = [_counts, _shares, _faults, _leases, _together, _wanting, _open, _fencing, _mails, _dropped]
     return " ".join(f"{capital(said)}." for part in parts for said in part(findings))
+
+
+def _orderly(findings):
+    """What a run shows in which nothing overlapped."""
+    return "One at a time" if findings.at_once == 1 else f"Never more than {numeral(findings.at_once)} inside"
+
+
+def _stays(findings):
+    """Such as "503 stays by 6 contenders"."""
+    return f"{count(findings.runs, 'stay')} by {count(findings.contenders, 'contender')}"
 
 
 def _who_ran_what(findings):
@@ -58,14 +74,28 @@ def _trouble(findings):
 
 
 def _again(findings):
-    """Such as "mail 1 was sent twice", or "mails 1 and 2 were sent three times"."""
+    """Such as "mail 1 was sent twice", or "mails 1 and 2 were sent three times", in a list that may be empty."""
+    if not findings.duplicates:
+        return []
     numbers = set(findings.duplicates.values())
     often = times(*numbers) if len(numbers) == 1 else "more than once"
-    return f"{mails(findings.duplicates)} {'were' if len(findings.duplicates) > 1 else 'was'} sent {often}"
+    return [f"{mails(findings.duplicates)} {'were' if len(findings.duplicates) > 1 else 'was'} sent {often}"]
+
+
+def _writes(findings):
+    """Such as "1 stale write was refused", in a list that may be empty."""
+    numbers = {"accepted": findings.stale, "refused": findings.refused}
+    return [
+        f"{count(number, 'stale write')} {'was' if number == 1 else 'were'} {what}"
+        for what, number in numbers.items()
+        if number
+    ]
 
 
 def _counts(findings):
-    """Such as "4 ticks, 4 runs, 1 skipped"."""
+    """Such as "4 ticks, 4 runs, 1 skipped"; without tasks, "503 stays by 6 contenders"."""
+    if findings.contenders:
+        return [", ".join([_stays(findings), *[f"{findings.skipped:,} skipped"] * (findings.skipped > 0)])]
     others = findings.sent - findings.ticks
     counts = [count(findings.ticks, "tick")] if findings.ticks or not others else []
     counts += [f"{count(others, 'task')} sent"] if others else []
@@ -75,7 +105,13 @@ def _counts(findings):
 
 
 def _shares(findings):
-    """Who ran how many, where the tasks have no critical section: "worker1 ran 8, worker2 7 and worker3 5"."""
+    """Who ran how many, where the tasks have no critical section: "worker1 ran 8, worker2 7 and worker3 5".
+
+    Without tasks, who was inside how often.
+    """
+    if findings.contenders:
+        shares = [f"{findings.shares.get(lane, 0):,}" for lane in findings.contending]
+        return [f"they got {listing(shares)}: fairness {findings.fairness:.2f}"]
     by_lane = {} if findings.has_section else _by_lane(findings)
     verbs = [" ran", *[""] * len(by_lane)]
     parts = [f"{lane}{verb} {number:,}" for verb, (lane, number) in zip(verbs, by_lane.items(), strict=False)]
@@ -84,14 +120,29 @@ def _shares(findings):
 
 def _faults(findings):
     """Who was paused from when to when, who was killed when."""
-    faults = [f"{row.lane} was paused from {row.begin:.1f} s to {row.until:.1f} s" for row in findings.lasted["paused"]]
-    faults += [f"{event.lane} was killed at {event.t:.1f} s" for event in findings.kills]
+    faults = [
+        f"{row.lane} was paused{findings.place(row.begin_order)} from {row.begin:.1f} s to {row.until:.1f} s"
+        for row in findings.lasted["paused"]
+    ]
+    faults += [f"{event.lane} was killed{findings.place(event.Index)} at {event.t:.1f} s" for event in findings.kills]
     return faults if len(faults) <= FEW else [*faults[:FEW], f"there were {len(faults) - FEW} more faults"]
+
+
+def _leases(findings):
+    """How often a lease was renewed, and who lost the lock."""
+    parts = [f"leases were renewed {times(findings.renewed)}"] if findings.renewed else []
+    lost = [f"{event.lane} found its lock lost at {event.t:.1f} s" for event in findings.happened["lost"]]
+    return parts + (lost if len(lost) <= FEW else [f"{count(len(lost), _noun(findings))} found their lock lost"])
+
+
+def _noun(findings):
+    """What one try to get in is called."""
+    return "attempt" if findings.contenders else "task"
 
 
 def _together(findings):
     """Who was inside together, for how long."""
-    if not findings.together.pairs:
+    if not findings.together.crowds:
         return []
     lanes = {stay.lane for stay, _, _ in findings.together.pieces}
     who = [lane for lane in findings.lanes if lane in lanes]
@@ -99,7 +150,8 @@ def _together(findings):
     length = f"for {seconds(findings.overlap)}{often}"
     if len(who) == 1:
         return [f"{numeral(findings.most_inside)} tasks of {who[0]} were inside together {length}"]
-    said = f"{listing(who) if len(who) < FEW else f'{numeral(len(who))} workers'} were inside together {length}"
+    crew = "contenders" if findings.contenders else "workers"
+    said = f"{listing(who) if len(who) < FEW else f'{numeral(len(who))} {crew}'} were inside together {length}"
     return [said if findings.most_inside == 2 else f"{said}, up to {numeral(findings.most_inside)} at once"]
 
 
@@ -108,7 +160,7 @@ def _wanting(findings):
     parts = []
     if findings.waited:
         most = "" if findings.waited == 1 else "up to "
-        parts += [f"{count(findings.waited, 'task')} waited for {most}{seconds(findings.longest_wait)}"]
+        parts += [f"{count(findings.waited, _noun(findings))} waited for {most}{seconds(findings.longest_wait)}"]
     if findings.starved >= NOTICEABLE:
         begin = findings.starvation.begin
         until = begin + findings.starved
@@ -122,6 +174,25 @@ def _open(findings):
     where = "inside" if findings.has_section else "running"
     still = [lane for lane in findings.lanes if lane in lanes]
     return [f"{listing(still, FEW)} {'was' if len(still) == 1 else 'were'} still {where} at the end"] if still else []
+
+
+def _fencing(findings):
+    """Whose stale writes the database accepted, and whose it refused."""
+    parts = []
+    for verb, writes in (("accepted", findings.stale_writes), ("refused", findings.happened["refused"])):
+        said = [
+            f"the database {verb} the write of {write.lane} with token {write.token}, "
+            f"{'although' if verb == 'accepted' else 'as'} it had seen {seen_before(write)}"
+            for write in writes
+        ]
+        parts += said if len(said) <= FEW else [f"the database {verb} {count(len(said), 'stale write')}"]
+    return parts
+
+
+def _dropped(findings):
+    """Which mails the inbox dropped."""
+    numbers = {event.mail for event in findings.happened["dropped"]}
+    return [f"{mails(numbers)} came again and {'were' if len(numbers) > 1 else 'was'} dropped"] if numbers else []
 
 
 def _mails(findings):

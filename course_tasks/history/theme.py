@@ -7,8 +7,6 @@ blue bar in a dark theme too has a white of its own.
 
 from functools import cache
 
-from matplotlib.font_manager import FontProperties
-
 INK = "#1b1f24"
 PAPER = "#ffffff"
 ON_BAR = "#fefefe"
@@ -45,6 +43,8 @@ BAND_HALF = 0.40
 """Half the height of a fault's band, in lanes."""
 
 MARKER = 6.5
+STROKE = 1.7
+"""Width of a held lock's line, and of the tick at its end."""
 JAG = 4
 """Depth of the teeth of an open end."""
 
@@ -61,6 +61,8 @@ MARGIN = 15
 @cache
 def font(size, weight="normal"):
     """The one typeface of the picture, which comes with matplotlib, in this size and weight."""
+    from matplotlib.font_manager import FontProperties  # here, so that who needs only the colours doesn't load it
+
     return FontProperties(family="DejaVu Sans", size=size, weight=weight)
 
 

@@ -4,6 +4,8 @@ A hundred thousand bars on a thousand pixels are drawn one over the other for se
 there are ``MANY`` of a kind, neighbours less than half a pixel apart become one.
 """
 
+from collections import Counter
+
 MANY = 1000
 
 
@@ -23,6 +25,12 @@ def joined(parts, hair):
         else:
             whole.append((y, begin, end, is_open))
     return whole
+
+
+def spaced(rows, room):
+    """Return those of ``rows`` (intervals) whose lane has room for a mark on each: ``room`` is the share of a lane for one."""
+    numbers = Counter(row.lane for row in rows)
+    return [row for row in rows if numbers[row.lane] * room <= 1]
 
 
 def thinned(points, hair):

@@ -1,16 +1,18 @@
 """The timeline: one picture of who was inside, who held the lock, who waited, and what the inbox received.
 
 The grammar, the same in every lesson: one lane for each process, time to the right. A thick bar is a stay inside the
-critical section; hatched where two or more are inside. A pale bar is a task that runs outside of it. The thin line
-under a bar is the lock being held, with a tick where it ends or is given back, and dots where its lease is renewed.
-Dots on the lane are waiting, a cross is a task that went away, a jagged end one that was never seen to end. A pale band
-is a pause; a lane's line is missing while its process is dead.
+critical section; hatched where two or more are inside, or more than may be. A pale bar is a task that runs outside of it.
+The thin line under a bar is the lock being held, with a tick where it ends or is given back, dots where its lease is
+renewed, and an open dot where its holder finds it lost. Dots on the lane are waiting, a cross is a task that went away, a
+"no entry" a write that the database refused, a jagged end one that was never seen to end. A pale band is a pause; a
+lane's line is missing while its process is dead.
 
 ``draw`` needs a DataFrame and an Axes, neither Redis nor Celery. Marks of one kind are one artist, named by its gid.
 """
 
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from course_tasks.history import theme
@@ -19,7 +21,11 @@ from course_tasks.history.findings import Findings
 from course_tasks.history.labels import Labels
 from course_tasks.history.pairing import intervals
 from course_tasks.history.story import finding
-from course_tasks.history.thinning import MANY, joined, thinned
+from course_tasks.history.thinning import joined, spaced, thinned
+
+# A disc, and a slit left out of it, drawn the other way round: the marker's edge, in paper's colour, makes it a bar.
+_BAR = Path([(-0.5, -0.06), (-0.5, 0.06), (0.5, 0.06), (0.5, -0.06), (-0.5, -0.06)], closed=True)
+NO_ENTRY = Path.make_compound_path(Path.unit_circle(), _BAR)
 
 
 def draw(events, ax, title=None, findings=None, end=None):
@@ -53,7 +59,8 @@ class Scene:
     """What is drawn where, on the axes ``ax`` with the times 0 to ``end``.
 
     ``y`` gives each lane's height; ``solid`` and ``together`` are the parts of the stays inside, alone and with others,
-    each ``(stay, begin, end)``; ``hair`` is half a pixel, in seconds.
+    each ``(stay, begin, end)``; ``ended`` are the intervals of a held lock whose end gets a tick; ``hair`` is half a pixel,
+    in seconds.
     """
 
     def __init__(self, findings, ax, end):
@@ -63,6 +70,8 @@ class Scene:
         self.together = findings.together.pieces
         self.solid = list(_alone(self.lasted["inside"], self.together))
         self.hair = 0.5 * end / ax.get_window_extent().width
+        ended = [row for row in self.lasted["holding"] if row.end == row.end]
+        self.ended = spaced(ended, self.points(5 * theme.STROKE) / end)
 
     def prepare(self, title):
         """Axes without a frame, lanes from top to bottom, the time below, the title flush with the lanes' names."""
@@ -131,18 +140,21 @@ class Scene:
             "together", together, theme.BAR, facecolor=theme.TOGETHER, edgecolor=theme.ON_BAR, hatch="/////", zorder=3
         )
         hatched.set_hatch_linewidth(1.3)
-        begins = [(row.begin, self.y[row.lane]) for row in self.lasted["inside"] + ran]
-        seams = [[(t, y - theme.BAR), (t, y + theme.BAR)] for t, y in begins] if len(begins) < MANY else []
+        wide = [row for row in self.lasted["inside"] + ran if row.until - row.begin > self.points(2 * theme.STROKE)]
+        begins = [(row.begin, self.y[row.lane]) for row in wide]
+        seams = [[(t, y - theme.BAR), (t, y + theme.BAR)] for t, y in begins]
         self._segments("seams", seams, colors=theme.PAPER, linewidths=0.9, zorder=3.5)
 
     def locks(self):
-        """A line while the lock is held, its end a tick; dots where the lease was renewed; dotted while waiting."""
+        """A line while the lock is held, its end a tick; dots where the lease was renewed or lost; dotted while waiting."""
         held = [self._part(row, row.begin, row.until, theme.HELD) for row in self.lasted["holding"]]
-        self._lines("holding", held, colors=theme.INK, linewidths=1.7, zorder=3)
-        ends = thinned([(end, y) for y, _, end, is_open in held if not is_open], self.hair)
+        self._lines("holding", held, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
+        ends = thinned([(row.end, self.y[row.lane] + theme.HELD) for row in self.ended], self.hair)
         ticks = [[(end, y - theme.HELD_TICK), (end, y + theme.HELD_TICK)] for end, y in ends]
-        self._segments("held until", ticks, colors=theme.INK, linewidths=1.7, zorder=3)
+        self._segments("held until", ticks, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
         self._markers("renewed", self.happened["renewed"], "o", theme.INK, size=4.5, below=theme.HELD)
+        hollow = {"edge": 1.3, "markerfacecolor": theme.PAPER}
+        self._markers("lost", self.happened["lost"], "o", theme.INK, size=5, below=theme.HELD, **hollow)
         waiting = [self._part(row, row.begin, row.until) for row in self.lasted["waiting"]]
         self._lines("waiting", waiting, colors=theme.MUTED, linewidths=2.4, linestyles=[(0, (1, 1.2))], zorder=4)
 
@@ -156,6 +168,16 @@ class Scene:
         self._markers("failed", self.happened["failed"], "X", theme.INK, size=8.5)
         self._markers("delivered", [mail for mail in mails if mail.Index in first], "s", theme.INSIDE)
         self._markers("delivered again", [mail for mail in mails if mail.Index not in first], "D", theme.TOGETHER)
+        hollow = {"edge": 1.5, "markerfacecolor": theme.PAPER}
+        self._markers("dropped", self.happened["dropped"], "s", theme.INSIDE, size=theme.MARKER - 1, **hollow)
+        self._markers(
+            "refused", self.happened["refused"], NO_ENTRY, theme.INK, size=11, edge=1.4, markeredgecolor=theme.PAPER
+        )
+        self._markers("stale", self.findings.stale_writes, "D", theme.TOGETHER, edge=0.8, markeredgecolor=theme.PAPER)
+
+    def points(self, number):
+        """So many points, in seconds."""
+        return number * self.ax.figure.dpi / 72 * 2 * self.hair
 
     def _part(self, row, begin, end, below=0.0):
         """A part of an interval as ``(y, begin, end, is_open)``: open where it stops without having ended."""
@@ -169,7 +191,7 @@ class Scene:
 
     def _bars(self, gid, parts, half, **style):
         """Bars ``half`` a lane high to each side, jagged where open."""
-        jag = theme.JAG * self.ax.figure.dpi / 72 * 2 * self.hair
+        jag = self.points(theme.JAG)
         outlines = [
             _outline(y, begin, end, half, min(jag, (end - begin) / 2) * is_open)
             for y, begin, end, is_open in self._visible(parts)

@@ -50,4 +50,4 @@ def mails(numbers):
 
 def capital(sentence):
     """The sentence with a capital letter, unless it begins with a lane's name, which has none."""
-    return sentence if sentence.startswith(("worker", "beat")) else sentence[:1].upper() + sentence[1:]
+    return sentence if sentence.startswith(("worker", "contender", "beat")) else sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,99 @@
+"""What the timeline says of what went otherwise than it should: each where it happened, as far as there is room."""
+
+from itertools import islice
+
+from course_tasks.history import theme
+from course_tasks.history.findings import seen_before
+
+MANY = 40
+"""How many labels of one kind are tried. In a picture so full that more would matter, none has room."""
+
+CLEAR = 16
+"""Points from a lane's line to a label above or below its bars."""
+
+
+def again(scene, labels):
+    """Which mails came again, each once."""
+    for mail in islice(scene.findings.duplicates, MANY):
+        second = scene.findings.deliveries[mail][1]
+        beside(scene, labels, second, f"mail {mail} again", weight="bold", color=theme.TOGETHER)
+
+
+def stale(scene, labels):
+    """Which writes the database accepted, though it had seen a higher token: each at the end of its bar."""
+    for event in scene.findings.stale_writes[:MANY]:
+        text = f"stale write accepted: token {event.token} < {seen_before(event)}"
+        beside(scene, labels, event, text, weight="bold", color=theme.TOGETHER)
+
+
+def refused(scene, labels):
+    """Which writes the database refused, and why."""
+    for event in scene.happened["refused"][:MANY]:
+        text = f"write refused: token {event.token} < {seen_before(event)}"
+        beside(scene, labels, event, text, color=theme.INK)
+
+
+def dropped(scene, labels):
+    """Which mails the inbox had already."""
+    for event in scene.happened["dropped"][:MANY]:
+        beside(scene, labels, event, f"mail {event.mail} dropped: had it")
+
+
+def lost(scene, labels):
+    """Where a holder found its lock lost."""
+    for event in scene.happened["lost"][:MANY]:
+        y = scene.y[event.lane] + theme.HELD
+        labels.place("lost", [(event.t, y, 5, -4.5, "left"), (event.t, y, -3, -8, "right")], color=theme.INK)
+
+
+def killed(scene, labels):
+    """Who was killed, and a lock that stays taken after its holder's death."""
+    for kill in scene.findings.kills[:MANY]:
+        beside(scene, labels, kill, f"killed{scene.findings.place(kill.Index) or ' (SIGKILL)'}", color=theme.INK)
+        for row in scene.lasted["holding"]:
+            if row.lane == kill.lane and row.begin_order <= kill.Index < row.until_order:
+                text = "still locked" if row.end != row.end else "still locked until the lease ends"
+                below = scene.y[row.lane] + theme.HELD
+                labels.place(text, [(kill.t, below, 4, -8, "left"), (kill.t, below, -4, -8, "right")], color=theme.INK)
+
+
+def paused(scene, labels):
+    """Who was paused."""
+    for row in scene.lasted["paused"][:MANY]:
+        y = scene.y[row.lane]
+        above, below = y - theme.BAND_HALF, y + theme.BAND_HALF
+        places = [
+            (row.begin, above, 3, 6, "left"),
+            (row.until, above, -3, 6, "right"),
+            (row.begin, below, 3, -6, "left"),
+            (row.until, y, 4, 0, "left"),
+        ]
+        place = scene.findings.place(row.begin_order)
+        labels.place(f"paused{place} (SIGSTOP)" if place else f"{row.lane} paused (SIGSTOP)", places)
+
+
+def failed(scene, labels):
+    """When a failed task runs again; or of what it failed."""
+    said = "failed, "
+    for event in scene.happened["retried"][:MANY]:
+        countdown = (event.detail or {}).get("countdown")
+        again = f"again in {countdown:.3g} s" if countdown is not None else "runs again"
+        if beside(scene, labels, event, said + again):
+            said = ""
+    tried_again = {event.task for event in scene.happened["retried"]}
+    for event in scene.happened["failed"][:MANY]:
+        error = (event.detail or {}).get("error", "").partition("(")[0]
+        text = f"failed: {error}" if error and event.task not in tried_again else "failed for good"
+        beside(scene, labels, event, text, color=theme.INK)
+
+
+def beside(scene, labels, event, text, **style):
+    """Write ``text`` beside the mark of an event: right of it on its lane's line, else left, above or below."""
+    y, gap = scene.y[event.lane], theme.MARKER / 2 + 4
+    on_the_line = [(event.t, y, gap, 0, "left"), (event.t, y, -gap, 0, "right")]
+    off_the_line = [
+        (event.t, y, dx, dy, align)
+        for dy in (11, -11, CLEAR, -CLEAR)
+        for dx, align in ((0, "center"), (-4, "left"), (4, "right"))
+    ]
+    return labels.place(text, on_the_line, cover=True, **style) or labels.place(text, off_the_line, **style)
