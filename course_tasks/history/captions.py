@@ -38,10 +38,11 @@ def _block(scene, labels):
 
 
 def _commands(scene, labels):
-    """What each command was, and its answer."""
+    """What each command was, and its answer; the one that did the damage stands out."""
     for event in scene.happened["command"][:MANY]:
         y = scene.y[event.lane]
-        labels.place(event.detail["says"], [(event.t, y, 0, dy, "left") for dy in (CLEAR, -CLEAR)], color=theme.INK)
+        style = {"color": theme.TOGETHER, "weight": "bold"} if event.detail.get("wrong") else {"color": theme.INK}
+        labels.place(event.detail["says"], [(event.t, y, 0, dy, "left") for dy in (CLEAR, -CLEAR)], **style)
 
 
 def _overlap(scene, labels):
@@ -49,7 +50,8 @@ def _overlap(scene, labels):
     stretches = scene.findings.together.stretches
     if not stretches:
         return
-    longest = max(stretches, key=lambda stretch: stretch.seconds)
+    # A counterexample ends with what it is about.
+    longest = stretches[-1] if scene.findings.in_steps else max(stretches, key=lambda stretch: stretch.seconds)
     parts = [row for row, begin, end in scene.together if begin >= longest.begin and end <= longest.end]
     concerned = sorted({scene.y[row.lane] for row in parts})
     more = "up to " if longest.most > scene.findings.at_once + 1 else ""
