@@ -84,7 +84,7 @@ def critical_section(name, present, record):
         asked = None
         record("waiting")
 
-    with _overheard(lock, record) as heard:
+    with _overheard(lock, record) as lost:
         if not acquire(lock, wait=present.if_locked == "wait", waiting=waiting):
             record("skipped")
             yield False
@@ -96,10 +96,10 @@ def critical_section(name, present, record):
                 yield inside
         except BaseException:
             with contextlib.suppress(Exception):
-                _give_back(lock, record, heard)
+                _give_back(lock, record, lost)
             raise
         try:
-            _give_back(lock, record, heard)
+            _give_back(lock, record, lost)
         except LockNotOwnedError:
             if not inside.told:  # to a task that has drawn its conclusions it is no news
                 raise
@@ -119,27 +119,34 @@ def _overheard(lock, record):
     """Record what ``lock`` tells its callbacks ``on_renewed`` and ``on_lost``, where it has them, at once.
 
     They are called with the lock, from the thread that renews it; one's own callbacks are called too, and are back
-    in their places afterwards. Yields the set of what was heard, "renewed" and "lost".
+    in their places afterwards. Yields what records the loss, if it was not recorded before.
     """
-    heard = set()
-    own = {what: getattr(lock, f"on_{what}") for what in ("renewed", "lost") if hasattr(lock, f"on_{what}")}
+    first = threading.Lock()  # taken by whoever tells of the loss first: the renewing thread, or the task on release
 
-    def overhear(what, callback):
+    def lost(**fields):
+        if first.acquire(blocking=False):
+            record("lost", **fields)
+
+    def renewed():
+        record("renewed", lease=_attribute(lock, "timeout", int | float))
+
+    def overhear(tell, callback):
         def both(lock):
-            heard.add(what)
-            record(what, lease=_attribute(lock, "timeout", int | float) if what == "renewed" else None)
+            tell()
             if callback is not None:
                 callback(lock)
 
         return both
 
-    for what, callback in own.items():
-        setattr(lock, f"on_{what}", overhear(what, callback))
+    tells = {"on_renewed": renewed, "on_lost": lost}
+    own = {name: getattr(lock, name) for name in tells if hasattr(lock, name)}
+    for name, callback in own.items():
+        setattr(lock, name, overhear(tells[name], callback))
     try:
-        yield heard
+        yield lost
     finally:
-        for what, callback in own.items():
-            setattr(lock, f"on_{what}", callback)
+        for name, callback in own.items():
+            setattr(lock, name, callback)
 
 
 def _lease(lock, asked):
@@ -163,12 +170,11 @@ def _attribute(lock, name, kind):
     return value if isinstance(value, kind) else None
 
 
-def _give_back(lock, record, heard):
+def _give_back(lock, record, lost):
     """Release ``lock``. Where nobody knows whether that was done, nothing is recorded: neither "released" nor "lost"."""
     try:
         lock.release()
     except LockNotOwnedError as error:
-        if "lost" not in heard:
-            record("lost", detail={"error": str(error)})
+        lost(detail={"error": str(error)})
         raise
     record("released")

@@ -184,14 +184,12 @@ def stale_write(fencing=True, idempotent=False):
     return story.leaves(8.55, 3, "c").sent(9.4).ends(12.0)
 
 
-def killed_between(lease=None):
+def killed_between():
     """SETNX, then EXPIRE: the worker is killed between the two, and the lock stays taken though nobody said to have it."""
     story = Story(every=1.5, takes=1, seconds=10, mails=6)
     story.sent(0.5).enters(0.51, 1, "a", lease=5.0, mail=1).leaves(1.51, 1, "a", mail=1)
     story.sent(2.0).say(2.01, "started", 2, "b")
-    story.fault(2.02, "began", 2, "kill", command="before EXPIRE").fault(
-        2.03, "ended", 2, "kill", command="before EXPIRE"
-    )
+    story.fault(2.02, "began", 2, "kill", command="before EXPIRE").fault(2.03, "ended", 2, "kill")
     for number, t in enumerate((3.5, 5.0, 6.5, 8.0)):
         story.sent(t).skips(t + 0.01, (1, 3)[number % 2], f"c{number}")
     return story.ends(10.0)

@@ -46,8 +46,14 @@ class Findings:
 
     @cached_property
     def _places(self):
+        places, latest = {}, {}  # event's order -> place; lane -> place
         faults = self.happened["fault began"] + self.happened["fault ended"]
-        return {event.Index: event.detail["command"] for event in faults if "command" in event.detail}
+        for event in sorted(faults, key=lambda event: event.Index):
+            if event.kind == "fault began":
+                latest[event.lane] = event.detail.get("command")
+            if latest.get(event.lane):
+                places[event.Index] = latest[event.lane]
+        return places
 
     @cached_property
     def lanes(self):

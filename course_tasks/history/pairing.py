@@ -80,6 +80,7 @@ def intervals(events):
     =============== ====================================================================================================
     """
     found, opened, orphaned = [], defaultdict(dict), []  # opened: lane -> _key -> row
+    halted = set()  # lanes of processes that stand still between two commands, to be killed, and have told of no lock
     for event in rows(events):
         mine, what = opened[event.lane], _what(event)
         _note_mail(mine, event)
@@ -92,13 +93,11 @@ def intervals(events):
                 mine[_key(kind, event)] = found[-1]
         elif what == "renewed" and (held := mine.get(_key("holding", event))):
             held["free_at"] = event.t + event.lease
+        elif what == "kill began" and "command" in event.detail and not _holders([mine]):
+            halted.add(event.lane)
         elif what == "kill ended":
             orphaned += _killed(opened.pop(event.lane), event)
-            if (
-                "command" in event.detail
-                and not orphaned
-                and not any(row["kind"] == "holding" for row in mine.values())
-            ):
+            if event.lane in halted and not orphaned:
                 orphaned.append(_begin("holding", event) | _until(event, "killed") | {"assumed": True})
                 found.append(orphaned[-1])
         if orphaned and what in ("skipped", "waiting", "acquired"):
@@ -161,10 +160,15 @@ def _outlived(orphaned, opened, event):
     """Note that a dead holder's lock was found taken at ``event``; return those of which that may still be found."""
     if event.kind == "acquired":
         return []
-    if not any(row["kind"] == "holding" for mine in opened.values() for row in mine.values()):
+    if not _holders(opened.values()):
         for row in orphaned:
             row |= {"until": event.t, "until_order": event.Index + 1, "outlived": True}
     return orphaned
+
+
+def _holders(opened):
+    """The locks among what is ``opened``, dictionaries of rows."""
+    return [row for mine in opened for row in mine.values() if row["kind"] == "holding"]
 
 
 def _close_the_rest(found, events):

@@ -31,8 +31,8 @@ import os
 import time
 
 KINDS = {
-    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds, and if any: takes, every, mails, "
-    "at_once (how many may be inside together; 1 where it says nothing)",
+    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds, and if any: takes or holds, "
+    "every, mails, at_once (how many may be inside together; 1 where it says nothing)",
     "sent": "the producer (beat or the invoker) published a task",
     "received": "a worker took the task from the queue",
     "started": "a worker's process began to run the task",
