@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "kinship": (),
     "lazily": (),
     "locks": (),
-    "interleavings": (),
+    "interleavings": ("history",),
     "breakpoints": (),
     "history.recording": (),
     "history": ("lazily",),
