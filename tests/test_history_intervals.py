@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from history_examples import Story, killed_holder, paused_holder, renewed_lease, simulate
+from history_examples import Story, killed_between, killed_holder, paused_holder, renewed_lease, simulate
 
 from course_tasks.history import frame, intervals
 
@@ -108,6 +108,53 @@ def test_a_lock_without_a_lease_that_another_gets_was_free():
     story = Story().enters(1.0, 1, "a").fault(1.5, "began", 1, "kill").fault(1.6, "ended", 1, "kill")
     story.enters(2.0, 2, "b").skips(2.5, 3, "c").leaves(3.0, 2, "b")
     assert spans(story.ends(5.0), "holding", "until", "closed_by") == [(1.6, "killed"), (3.0, "released")]
+
+
+def halted(worker=2):
+    """A worker is killed before it could tell that it had the lock."""
+    story = Story().say(1.0, "started", worker, "a").fault(1.5, "began", worker, "kill", command="after SET")
+    return story.fault(1.6, "ended", worker, "kill")
+
+
+def test_a_lock_whose_holder_died_between_two_commands_is_held_from_then_on():
+    held = spans(killed_between(), "holding", "lane", "begin", "until", "closed_by", "task")
+    assert held[1:] == [("worker2", 2.03, 10.0, "run ended", None)]
+    story = halted().skips(2.5, 1, "b").enters(4.0, 1, "c").leaves(4.5, 1, "c")
+    assert spans(story.ends(5.0), "holding", "lane", "begin", "until", "closed_by")[0] == (
+        "worker2",
+        1.6,
+        2.5,
+        "killed",
+    )
+
+
+@pytest.mark.parametrize("command", [{"command": "after SET"}, {}])
+def test_a_lock_that_another_gets_was_not_held_by_the_dead(command):
+    story = Story().say(1.0, "started", 2, "a").fault(1.5, "began", 2, "kill", **command).fault(1.6, "ended", 2, "kill")
+    story.enters(2.0, 1, "b").skips(2.5, 3, "c").leaves(3.0, 1, "b")
+    assert spans(story.ends(5.0), "holding", "lane") == [("worker1",)]
+
+
+def test_who_was_killed_elsewhere_did_not_hold_what_others_find_taken():
+    story = Story().say(1.0, "started", 2, "a").fault(1.5, "began", 2, "kill").fault(1.6, "ended", 2, "kill")
+    assert spans(story.skips(2.5, 1, "b").ends(5.0), "holding", "lane") == []
+
+
+def test_who_was_killed_between_two_commands_while_another_held_the_lock_did_not():
+    story = Story().enters(0.5, 1, "x")
+    story.told += halted().told[1:]
+    assert spans(story.skips(2.5, 3, "c").leaves(3.0, 1, "x").ends(5.0), "holding", "lane") == [("worker1",)]
+    # Nor where it had told of its lock: then that one is known.
+    story = Story().enters(0.5, 2, "a", lease=2.0).fault(1.5, "began", 2, "kill", command="before PEXPIRE")
+    story.fault(1.6, "ended", 2, "kill").skips(2.4, 3, "c")
+    assert spans(story.ends(5.0), "holding", "begin", "end") == [(0.5, 2.5)]
+
+
+def test_a_lease_that_was_over_when_the_holder_heard_of_it():
+    story = Story().enters(1.0, 1, "a", lease=0.0).leaves(2.0, 1, "a")
+    assert spans(story.ends(5.0), "holding", "begin", "end", "closed_by") == [(1.0, 1.0, "lease ended")]
+    story = Story().enters(1.0, 1, "a", lease=0.0).fault(2.0, "began", 1, "kill").fault(2.0, "ended", 1, "kill")
+    assert spans(story.ends(5.0), "holding", "begin", "end", "closed_by") == [(1.0, 1.0, "lease ended")]
 
 
 def test_a_lock_that_somebody_freed_by_hand_was_held_as_long_as_it_was_found_taken():

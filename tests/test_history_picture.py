@@ -6,13 +6,26 @@ import xml.etree.ElementTree as ElementTree
 from itertools import combinations
 
 import pytest
-from history_examples import Story, adds, killed_holder, paused_holder, renewed_lease, retries, scenes, simulate
+from history_examples import (
+    Story,
+    adds,
+    contest,
+    killed_between,
+    killed_holder,
+    paused_between,
+    paused_holder,
+    renewed_lease,
+    retries,
+    scenes,
+    simulate,
+    stale_write,
+)
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from course_tasks.history import compare, draw, frame, intervals, judge, picture, theme
-from course_tasks.history.thinning import MANY, joined, thinned
+from course_tasks.history.thinning import MANY, joined, spaced, thinned
 
 
 def axes(events, **options):
@@ -135,6 +148,68 @@ def test_renewals_are_dots_on_the_locks_line():
     ax = axes(renewed_lease())
     assert points(ax, "renewed") == [1.0, 1.5]
     assert set(artist(ax, "renewed").get_ydata()) == {1 + theme.HELD}
+
+
+def test_a_loss_is_an_open_dot_where_it_was_found():
+    ax = axes(renewed_lease())
+    assert points(ax, "lost") == [4.0]
+    assert set(artist(ax, "lost").get_ydata()) == {1 + theme.HELD}
+    assert artist(ax, "lost").get_markerfacecolor() == theme.PAPER
+    assert {"lease ends", "lost"} <= set(labels(ax))  # the lease was over long before
+
+
+def test_a_refused_write_is_a_sign_on_the_lane_of_who_wrote():
+    ax = axes(stale_write())
+    assert points(ax, "refused") == [7.42]
+    assert set(artist(ax, "refused").get_ydata()) == {lane(ax, "worker1")}
+    assert points(ax, "stale") == []
+    assert "write refused: token 33 < 34" in labels(ax)
+
+
+def test_a_stale_write_that_was_accepted_stands_out():
+    ax = axes(stale_write(fencing=False))
+    assert points(ax, "stale") == [7.42]
+    assert points(ax, "refused") == []
+    [label] = [text for text in ax.texts if text.get_text() == "stale write accepted: token 33 < 34"]
+    assert label.get_color() == artist(ax, "stale").get_color() == theme.TOGETHER
+
+
+def test_tokens_stand_beside_the_bars():
+    assert {"token 33", "token 34"} <= set(labels(axes(stale_write())))
+    assert not any("token" in label for label in labels(axes(paused_holder())))
+
+
+def test_a_dropped_mail_is_an_open_mark_in_the_inbox():
+    ax = axes(stale_write(idempotent=True))
+    assert points(ax, "dropped") == [7.41]
+    assert points(ax, "delivered again") == []
+    assert set(artist(ax, "dropped").get_ydata()) == {lane(ax, "inbox")}
+    assert artist(ax, "dropped").get_markerfacecolor() == theme.PAPER
+    assert "mail 1 dropped: had it" in labels(ax)
+
+
+def test_a_fault_at_a_command_says_which():
+    ax = axes(killed_between())
+    assert {"killed before EXPIRE", "still locked"} <= set(labels(ax))
+    assert (2 + theme.HELD, 2.03, 10.0) in lines(ax, "holding")
+    ax = axes(paused_between())
+    assert "paused after GET (SIGSTOP)" in labels(ax)
+    assert bars(ax, "paused") == [(1, 0.52, 2.02)]
+
+
+def test_what_a_task_failed_of_is_said_where_it_was_not_tried_again():
+    story = Story().enters(1.0, 1, "a").leaves(2.0, 1, "a")
+    story.say(2.1, "failed", 1, "a", detail={"error": "SoftTimeLimitExceeded()"}).say(3.0, "failed", 2, "b")
+    assert {"failed: SoftTimeLimitExceeded", "failed for good"} <= set(labels(axes(story.ends(6.0))))
+
+
+def test_only_those_who_are_too_many_are_hatched():
+    ax = axes(contest(grants=(1, 2, 3, 4), at_once=2, holds=0.2, gap=0.02, seconds=2.0))
+    assert bars(ax, "together") == []
+    ax = axes(contest(grants=(1, 2, 3, 4), at_once=2, holds=0.2, gap=0.02, seconds=2.0, too_many=True))
+    assert [height for height, _, _ in bars(ax, "together")] == [lane(ax, f"contender{number}") for number in (1, 2, 3)]
+    assert {(begin, end) for _, begin, end in bars(ax, "together")} == {(0.8821, 0.942)}
+    assert "3 inside for 60 ms" in labels(ax)
 
 
 def test_what_is_open_at_the_end_is_torn():
@@ -329,6 +404,24 @@ def test_a_picture_costs_what_its_pixels_cost():
     ax = axes(simulate(workers=10, every=0.05, takes=0.02, seconds=200.0, lock="skip", lease=1.0, mails=4000))
     assert len(artist(ax, "sent").get_xdata()) < 1000
     assert len(artist(ax, "inside").get_paths()) < 4000
+
+
+def test_a_contest_of_hundreds_of_stays_shows_each():
+    ax = axes(contest())
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"contender{number}" for number in range(1, 7)]
+    stays = bars(ax, "inside")
+    assert len(stays) == 546
+    # Strokes at their edges would hide the bars, and one another.
+    assert len(artist(ax, "seams").get_segments()) == 0
+    assert len(artist(ax, "held until").get_segments()) == 0
+    ax = axes(contest(holds=0.1))
+    assert len(artist(ax, "held until").get_segments()) == len(artist(ax, "seams").get_segments()) - 1 > 20
+
+
+def test_a_lane_has_room_for_marks_on_few_or_on_none():
+    crowd = intervals(contest()).query("kind == 'holding'")
+    assert spaced(list(crowd.itertuples()), 1 / 91) != []
+    assert {row.lane for row in spaced(list(crowd.itertuples()), 1 / 90.5)} == set()
 
 
 def test_joining_keeps_what_can_be_seen():

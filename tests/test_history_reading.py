@@ -54,6 +54,25 @@ def test_what_was_recorded_is_read_in_the_streams_order(client):
     assert events.mail[2] == 1
 
 
+def test_several_threads_may_record_at_once(client):
+    """A lock that renews itself does so in a thread, and its task records meanwhile."""
+    record = Recorder(client, 1, "worker1")
+
+    def tell(kind):
+        for number in range(200):
+            record(kind, mail=number)
+
+    threads = [threading.Thread(target=tell, args=[kind]) for kind in ("renewed", "read", "entered", "left")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    events = read(client, 1)
+    assert len(events) == 800
+    for _, told in events.groupby("kind"):
+        assert list(told.mail) == list(range(200))
+
+
 def test_runs_have_histories_of_their_own(client):
     Recorder(client, 1, "beat")("sent")
     assert len(read(client, 1)) == 1

@@ -2,7 +2,20 @@
 
 import pandas as pd
 import pytest
-from history_examples import Story, adds, killed_holder, paused_holder, retries, scenes, simulate
+from history_examples import (
+    Story,
+    adds,
+    contest,
+    killed_between,
+    killed_holder,
+    paused_between,
+    paused_holder,
+    renewed_lease,
+    retries,
+    scenes,
+    simulate,
+    stale_write,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,8 +105,11 @@ def test_witnesses_are_few_however_many_overlap():
 
 @st.composite
 def histories(draw):
-    """Up to four workers come and go in any order, two tasks at a time each, with clocks that contradict the order."""
-    story, inside, number = Story(workers=4, inbox=False), {}, 0
+    """Up to four workers come and go in any order, two tasks at a time each, with clocks that contradict the order.
+
+    One, two or three may be inside together.
+    """
+    story, inside, number = Story(workers=4, inbox=False, at_once=draw(st.sampled_from((1, 1, 2, 3)))), {}, 0
     for step in range(draw(st.integers(0, 40))):
         worker = draw(st.integers(1, 4))
         t = step + draw(st.sampled_from((0.0, -1.5, 1.5)))
@@ -113,29 +129,90 @@ def histories(draw):
 
 @given(histories())
 def test_the_sweep_finds_what_comparing_all_pairs_finds(events):
+    at_once = events.detail[0]["at_once"]
     inside = intervals(events).query("kind == 'inside'")
     stays = list(zip(inside.begin_order, inside.until_order, strict=True))
-    pairs = [(a, b) for a in stays for b in stays if a[0] < b[0] < a[1]]
-    at_once = [sum(begin <= order < until for begin, until in stays) for order, _ in stays]
-    entered_late = {later for _, later in pairs}
+    # Each entry -> the entries of those whom it found inside, in the order in which they had come.
+    found_there = {order: sorted(a for a, until in stays if a < order < until) for order, _ in stays}
+    too_many = {order: others for order, others in found_there.items() if len(others) >= at_once}
     found = verdict(events)
-    assert (found.outcome == "invalid") == bool(pairs)
-    assert found.most_inside == max(at_once, default=0)
-    assert found.contended == len(entered_late)
-    assert [witness.order for witness in found.witnesses] == sorted(later[0] for later in entered_late)[:5]
-    assert found.overlap == pytest.approx(_seconds_together(events, inside))
+    assert (found.outcome == "invalid") == bool(too_many)
+    assert found.most_inside == max((len(others) + 1 for others in found_there.values()), default=0)
+    assert found.contended == len(too_many)
+    first = dict(sorted(too_many.items())[:5])
+    assert [witness.order for witness in found.witnesses] == list(first)
+    # As small as can be: one more than may be, and of those inside the ones that were there first.
+    tasks = inside.set_index("begin_order").task
+    assert [witness.tasks for witness in found.witnesses] == [
+        tuple(tasks[each] for each in (*others[:at_once], order)) for order, others in first.items()
+    ]
+    assert found.overlap == pytest.approx(_seconds_together(events, inside, at_once))
 
 
-def _seconds_together(events, inside):
-    """The time with two or more inside, each stretch from its first moment to its last, counted event by event."""
+def _seconds_together(events, inside, at_once):
+    """The time with too many inside, each stretch from its first moment to its last, counted event by event."""
     total, since, stays = 0.0, None, list(inside.itertuples())
     for order, t in events.t.items():
-        together = sum(stay.begin_order <= order < stay.until_order for stay in stays) > 1
+        together = sum(stay.begin_order <= order < stay.until_order for stay in stays) > at_once
         if together and since is None:
             since = t
         elif not together and since is not None:
             total, since = total + max(0.0, t - since), None
     return total + (max(0.0, events.t.iloc[-1] - since) if since is not None else 0.0)
+
+
+# Several at once -----------------------------------------------------------------------------------------------------
+
+
+def two_places(*visits, at_once=2):
+    """The verdict where two may be inside; ``visits`` are moments, workers and what they do."""
+    story = Story(inbox=False, at_once=at_once)
+    for t, what, worker in visits:
+        {"enters": story.enters, "leaves": story.leaves, "skips": story.skips}[what](t, worker, f"task{worker}")
+    return verdict(story.ends(9.0))
+
+
+FULL = [(1.0, "enters", 1), (2.0, "enters", 2)]
+OVER = [(5.0, "leaves", 1), (6.0, "leaves", 2)]
+
+
+def test_two_inside_are_no_violation_where_two_may_be():
+    found = two_places(*FULL, (3.0, "skips", 3), *OVER)
+    assert (found.outcome, found.contended, found.most_inside, found.overlap) == ("valid", 1, 2, 0.0)
+    assert found.sentence == "Never more than two inside: 1 task found no place free"
+    assert "inside together" not in found.summary
+    # The same visits, where one may be inside.
+    assert two_places(*FULL, (3.0, "skips", 3), *OVER, at_once=1).outcome == "invalid"
+
+
+def test_three_inside_are_one_too_many():
+    found = two_places(*FULL, (3.0, "enters", 3), (4.0, "leaves", 3), *OVER)
+    assert (found.outcome, found.contended, found.most_inside) == ("invalid", 1, 3)
+    assert found.overlap == pytest.approx(1.0)
+    assert found.sentence == "Three inside together for 1.0 s, where two may be"
+    assert str(found.witnesses[0]) == "worker1, worker2 and worker3 were inside together from 3.0 s to 4.0 s (1.0 s)"
+
+
+@pytest.mark.parametrize(
+    "visits",
+    [
+        [*FULL, *OVER],
+        [(1.0, "enters", 1), (3.0, "skips", 3), (5.0, "leaves", 1)],  # turned away from a section that was not full
+    ],
+)
+def test_places_that_were_never_all_taken_have_shown_nothing(visits):
+    found = two_places(*visits)
+    assert (found.outcome, found.contended) == ("unknown", 0)
+    assert found.sentence == "Nothing contended, so nothing was shown"
+
+
+def test_the_places_may_be_held_by_the_dead():
+    story = Story(inbox=False, at_once=2).enters(1.0, 1, "a").enters(1.0, 2, "b")
+    for worker in (1, 2):
+        story.fault(2.0, "began", worker, "kill").fault(2.0, "ended", worker, "kill")
+    found = verdict(story.skips(3.0, 3, "c").skips(4.5, 3, "d").ends(9.0))
+    assert (found.outcome, found.contended, found.starved) == ("valid", 2, pytest.approx(1.5))
+    assert found.sentence.startswith("Never more than two inside, but nobody could enter for 1.5 s")
 
 
 # No evidence is not a pass -------------------------------------------------------------------------------------------
@@ -224,6 +301,155 @@ def test_being_given_the_lock_ends_starvation():
     assert verdict(story.leaves(9.5, 3, "c").ends(12.0)).starved == 0.0
 
 
+def test_nobody_could_enter_after_a_process_died_on_its_way_in():
+    found = verdict(killed_between())
+    assert (found.outcome, found.contended, found.starved) == ("valid", 4, pytest.approx(4.5))
+    assert found.sentence == "One at a time, but nobody could enter for 4.5 s after worker2 was killed"
+    assert "worker2 was killed before EXPIRE at 2.0 s." in found.summary
+
+
+def test_the_very_first_may_die_on_its_way_in():
+    story = Story().say(1.0, "started", 1, "a").fault(1.0, "began", 1, "kill", command="after SET")
+    found = verdict(story.fault(1.0, "ended", 1, "kill").skips(2.0, 2, "b").skips(5.0, 3, "c").ends(6.0))
+    assert found.sentence == "Nobody could enter for 3.0 s after worker1 was killed"
+
+
+def test_a_pause_says_where_it_was():
+    assert "worker1 was paused after GET from 0.5 s to 2.0 s." in verdict(paused_between()).summary
+
+
+# Leases --------------------------------------------------------------------------------------------------------------
+
+
+def test_renewals_and_losses_are_counted():
+    found = verdict(renewed_lease())
+    assert (found.renewed, found.lost) == (2, 1)
+    assert "Leases were renewed twice. worker1 found its lock lost at 4.0 s." in found.summary
+    assert (verdict(paused_holder()).renewed, verdict(paused_holder()).lost) == (0, 0)
+
+
+# Fencing -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stale_write_that_was_refused_is_no_violation():
+    found = verdict(stale_write())
+    assert (found.refused, found.stale) == (1, 0)
+    assert {witness.kind for witness in found.witnesses} == {"overlap", "duplicate"}
+    assert found.sentence == "Two inside together: mail 1 was sent twice and 1 stale write was refused"
+    assert "The database refused the write of worker1 with token 33, as it had seen 34." in found.summary
+
+
+def test_a_stale_write_that_was_accepted_is_a_violation():
+    found = verdict(stale_write(fencing=False))
+    assert (found.refused, found.stale) == (0, 1)
+    [witness] = [witness for witness in found.witnesses if witness.kind == "stale write"]
+    assert (witness.lanes, witness.tasks, witness.mails) == (("worker1", "worker2"), ("a", "b"), (1,))
+    assert witness.tokens == (33, 34)
+    assert (witness.begin, witness.seconds) == pytest.approx((6.11, 1.31))
+    assert str(witness) == (
+        "the database accepted a write of worker1 with token 33 at 7.4 s, after worker2 had written with token 34"
+    )
+    assert "The database accepted the write of worker1 with token 33, although it had seen 34." in found.summary
+
+
+def test_a_stale_write_alone_makes_a_run_invalid():
+    story = Story().enters(1.0, 1, "a").skips(1.5, 2, "b").writes(2.0, 1, "a", 1, 33, seen=34).leaves(2.1, 1, "a")
+    found = verdict(story.ends(3.0))
+    assert found.outcome == "invalid"
+    assert found.sentence == "One at a time, and yet 1 stale write was accepted"
+    # Whoever wrote with the higher token was killed before it could record that: the database's word is enough.
+    assert str(found.witnesses[0]) == (
+        "the database accepted a write of worker1 with token 33 at 2.0 s, after it had accepted token 34"
+    )
+
+
+@pytest.mark.parametrize("seen", [None, 32, 33])
+def test_a_write_with_an_equal_or_a_higher_token_is_not_stale(seen):
+    story = Story().enters(1.0, 1, "a").skips(1.5, 2, "b").writes(2.0, 1, "a", 1, 33, seen=seen).leaves(2.1, 1, "a")
+    assert (verdict(story.ends(3.0)).outcome, verdict(story.ends(3.0)).stale) == ("valid", 0)
+
+
+@given(st.lists(st.integers(1, 9), max_size=20), st.booleans(), st.randoms(use_true_random=False))
+def test_what_is_stale_does_not_depend_on_the_order_of_the_events(tokens, fencing, chance):
+    """The database takes the writes in one order; they are recorded in any other."""
+    told, accepted = [], []
+    for token in tokens:
+        seen = max(accepted, default=None)
+        let_through = not fencing or seen is None or token >= seen
+        told.append((token, seen, let_through))
+        accepted += [token] * let_through
+    stale = [token for place, token in enumerate(accepted) if token < max(accepted[:place], default=0)]
+    chance.shuffle(told)
+    story = Story()
+    for token, seen, let_through in told:
+        story.writes(1.0, 1, "a", 1, token, seen=seen, accepted=let_through)
+    found = verdict(story.ends(2.0))
+    assert found.stale == len(stale)
+    assert found.refused == len(tokens) - len(accepted)
+    assert (found.outcome == "invalid") == bool(stale)
+    assert not (fencing and found.stale)
+
+
+# Fairness ------------------------------------------------------------------------------------------------------------
+
+
+def shared(*shares):
+    """The verdict on a run in which each of the workers was inside so often."""
+    story, t = Story(workers=len(shares), inbox=False), 0.0
+    for worker, share in enumerate(shares, 1):
+        story.say(t, "started", worker, f"s{worker}").say(t, "skipped", worker, f"s{worker}")
+        for number in range(share):
+            t += 1
+            story.enters(t, worker, f"t{worker}.{number}").leaves(t + 0.5, worker, f"t{worker}.{number}")
+    return verdict(story.ends(t + 1))
+
+
+@pytest.mark.parametrize(
+    ("shares", "fairness"),
+    [((7, 7, 7), 1.0), ((9, 0, 0), 1 / 3), ((2, 1), 0.9), ((0, 0), 1.0), ((5,), 1.0)],
+)
+def test_fairness_is_jains_index(shares, fairness):
+    assert shared(*shares).fairness == pytest.approx(fairness)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6))
+def test_fairness_is_one_only_where_all_shares_are_alike(shares):
+    fairness = shared(*shares).fairness
+    assert (fairness == pytest.approx(1.0)) == (len(set(shares)) == 1)
+    assert 1 / len(shares) <= fairness + 1e-9
+
+
+def test_who_did_not_try_has_no_share():
+    story = Story(workers=3).enters(1.0, 1, "a").leaves(2.0, 1, "a").enters(3.0, 2, "b").leaves(4.0, 2, "b")
+    assert verdict(story.ends(5.0)).fairness == 1.0
+    # worker3 tries, and waits in vain.
+    story.say(4.5, "started", 3, "c").say(4.5, "waiting", 3, "c")
+    assert verdict(story.ends(5.0)).fairness == pytest.approx(2 / 3)
+
+
+def test_a_run_that_nobody_tried_to_enter_is_fair():
+    assert verdict(adds()).fairness == verdict(frame([])).fairness == 1.0
+
+
+# Contenders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_contest_is_told_in_stays():
+    found = verdict(contest(grants=(1, 2, 2, 2, 3), holds=0.1, gap=0.01))
+    assert (found.outcome, found.contenders, found.runs, found.ticks) == ("valid", 3, 28, 0)
+    assert found.sentence == "One at a time: 28 stays by 3 contenders, fairness 0.75"
+    assert found.summary.startswith("28 stays by 3 contenders. They got 6, 17 and 5: fairness 0.75. ")
+    assert "attempts waited for up to" in found.summary
+    words = repr(card(found)) + found.summary
+    assert not {"task", "tick", "worker", "mail"} & set(words.replace("s ", " ").split())
+
+
+def test_a_contender_that_never_gets_in_is_told():
+    found = verdict(contest(grants=(1, 2, 4), holds=0.1, gap=0.01))
+    assert "They got 10, 9, 0 and 9: fairness 0.75." in found.summary
+    assert found.longest_wait == pytest.approx(3.0, abs=0.01)
+
+
 # Mail ----------------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +468,14 @@ def test_a_mail_never_sent_is_said_and_not_invalid():
     assert found.outcome == "valid"
     assert found.unsent == (3, 4, 5)
     assert found.summary.endswith("Mails 1 and 2 were delivered once, mails 3 to 5 never.")
+
+
+def test_a_mail_that_came_again_and_was_dropped_is_no_duplicate():
+    found = verdict(stale_write(idempotent=True))
+    assert (found.dropped, found.delivered, found.duplicates) == (1, 2, {})
+    assert found.sentence == "Two inside together for 3.0 s, but 1 stale write was refused"
+    assert found.summary.endswith("Mail 1 came again and was dropped.")
+    assert verdict(stale_write()).dropped == 0
 
 
 def test_without_an_outbox_no_mail_is_missing():
