@@ -1,6 +1,6 @@
 """A hands-on course on distributed locking: a lab of real servers and workers, and the locks it takes apart.
 
-``from course_tasks import Lab, kill, pause, compare`` is all that a lesson imports. The names are looked up when
+``from course_tasks import Lab, kill, pause, compare, exercise`` is all that a lesson imports. The names are looked up when
 they are first used, so that a Celery worker, which imports this package too, loads neither pandas nor matplotlib.
 """
 
@@ -12,6 +12,10 @@ _HOMES = {
     "pause": "lab",
     "preflight": "lab",
     "compare": "lab",
+    "exercise": "exercises",
+    "hint": "exercises",
+    "solution": "exercises",
+    "progress": "exercises",
 }
 
 __all__ = list(_HOMES)

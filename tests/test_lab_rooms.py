@@ -42,8 +42,8 @@ MAY_IMPORT = {
         "celery",
         "lazily",
     ),
-    "exercises": ("lab", "history", "locks", "interleavings", "mailroom"),
-    "": ("lab", "history", "lazily"),  # the names that a lesson imports
+    "exercises": ("lab", "history", "locks", "interleavings", "breakpoints", "mailroom", "place", "kinship", "lazily"),
+    "": ("lab", "history", "exercises", "lazily"),  # the names that a lesson imports
 }
 
 DRAWING = {"pandas", "numpy", "matplotlib", "IPython", "ipywidgets", "tqdm"}
