@@ -47,11 +47,14 @@ class Server:
     @contextlib.contextmanager
     def stopped(self):
         """The server's process stands still inside; what is sent meanwhile waits in its socket."""
-        self._process.send_signal(signal.SIGSTOP)
+        self.stop()
         try:
             yield
         finally:
             self.resume()
+
+    def stop(self):
+        self._process.send_signal(signal.SIGSTOP)
 
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
