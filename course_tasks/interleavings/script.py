@@ -12,8 +12,9 @@ from course_tasks.interleavings.yielding import Yielding
 class EVAL(Command):
     """Run a script in one step: nobody else's command comes between its own.
 
-    ``script`` is a generator function that yields commands of Redis, as a lock does; ``args`` are its arguments. The answer is
-    what it returns: a whole number, a string or None. As from a script in Lua, True comes out as 1 and False as None. ::
+    ``script`` is a generator function that yields commands of Redis, as a lock does; ``args`` are its arguments, strings and
+    whole numbers, which come to it as strings. The answer is what it returns: a whole number, a string or None. All that is
+    as with scripts in Lua, and so are two more things: True comes out as 1, and False as None. ::
 
         def compare_and_delete(key, value):
             if (yield GET(key)) == value:
@@ -27,6 +28,9 @@ class EVAL(Command):
     args: tuple
 
     def __init__(self, script, *args):
+        for value in args:
+            if type(value) not in (str, int):
+                raise TypeError(f"EVAL: an argument is a string or a whole number, and not {value!r}")
         object.__setattr__(self, "script", script)
         object.__setattr__(self, "args", args)
 
@@ -34,7 +38,7 @@ class EVAL(Command):
         return (getattr(self.script, "__name__", "script"), *self.args)
 
     def run(self, store, client):
-        with closing(Yielding(lambda: self.script(*self.args), f"{client}'s {self}")) as steps:
+        with closing(Yielding(lambda: self.script(*map(str, self.args)), f"{client}'s {self}")) as steps:
             command = steps.next()
             while command is not None:
                 if not isinstance(command, OnKey):
