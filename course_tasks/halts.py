@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import signal
-import threading
 import time
 
 from course_tasks import place
@@ -45,11 +44,10 @@ class Halt:
         began = record("fault began", detail={**told, **({"seconds": self.seconds} if self.seconds else {})})
         until = began + (self.seconds or float("inf"))
         try:
-            if os.getpgrp() != os.getpid():  # the worker, where this is its pool's process: it takes no other task
-                os.kill(os.getpgrp(), signal.SIGSTOP)
-            while time.monotonic() < until:  # whoever is told to go on too soon stops again
-                # This very thread: sent to the process, the signal may reach another one, and this one would run on.
-                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+            # The whole worker: it leads a process group. Again where somebody woke it too soon, or where another thread took
+            # the signal, and this one runs on for a moment.
+            while time.monotonic() < until:
+                os.killpg(os.getpgrp(), signal.SIGSTOP)
         finally:
             record("fault ended", detail=told)
 
