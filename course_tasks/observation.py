@@ -84,8 +84,14 @@ def _finished(sender, result, **_):
 
 
 def _retried(request, reason, **_):
-    of_request(request)("retried", detail={"error": repr(reason.exc), "countdown": reason.when})
+    of_request(request)("retried", detail={"error": described(reason.exc), "countdown": reason.when})
 
 
 def _failed(sender, exception, **_):
-    of_request(sender.request)("failed", detail={"error": repr(exception)})
+    of_request(sender.request)("failed", detail={"error": described(exception)})
+
+
+def described(error):
+    """``error`` as Python shows most: its name, and in parentheses what it says. (redis-py's own show themselves otherwise.)"""
+    shown = repr(error)
+    return shown if "(" in shown else f"{type(error).__name__}({str(error)!r})"

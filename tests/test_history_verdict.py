@@ -312,10 +312,18 @@ def test_the_very_first_may_die_on_its_way_in():
     story = Story().say(1.0, "started", 1, "a").fault(1.0, "began", 1, "kill", command="after SET")
     found = verdict(story.fault(1.0, "ended", 1, "kill").skips(2.0, 2, "b").skips(5.0, 3, "c").ends(6.0))
     assert found.sentence == "Nobody could enter for 3.0 s after worker1 was killed"
+    assert (found.outcome, found.contended) == ("unknown", 2)
+    assert "Nobody entered a critical section, so there is nothing to judge." in repr(card(found))
 
 
 def test_a_pause_says_where_it_was():
     assert "worker1 was paused after GET from 0.5 s to 2.0 s." in verdict(paused_between()).summary
+
+
+def test_the_errors_of_tasks_are_told():
+    story = Story().enters(1.0, 1, "a").say(2.0, "failed", 1, "a", detail={"error": "SoftTimeLimitExceeded()"})
+    assert "1 run, 1 failed. 1 task failed with SoftTimeLimitExceeded." in verdict(story.ends(3.0)).summary
+    assert "failed with" not in verdict(retries()).summary  # each of its errors was expected, and it was retried
 
 
 # Leases --------------------------------------------------------------------------------------------------------------

@@ -490,6 +490,18 @@ def test_beat_sends_with_the_runs_soft_time_limit(here, monkeypatch, limit, opti
     assert (entry["task"], entry["schedule"], entry["options"]) == ("tasks.add", 2.0, options)
 
 
+@pytest.mark.parametrize(
+    ("error", "described"),
+    [
+        (ZeroDivisionError("by zero"), "ZeroDivisionError('by zero')"),
+        (KeyError(), "KeyError()"),
+        (redis.exceptions.LockNotOwnedError("too late"), "LockNotOwnedError('too late')"),
+    ],
+)
+def test_errors_are_recorded_by_their_names(error, described):
+    assert observation.described(error) == described
+
+
 def test_lanes():
     assert observation.lane("worker1@localhost") == "worker1"
     assert observation.lane("celery@host.example") == "celery"

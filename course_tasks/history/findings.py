@@ -40,6 +40,15 @@ class Findings:
         self.at_once = self.began.get("at_once", 1)  # how many may be inside together
         self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
 
+    def error(self, failed):
+        """The name of the error of which a task ``failed`` (an event) at its first run; None where it had been retried."""
+        name = (failed.detail or {}).get("error", "").partition("(")[0]
+        return name if name and failed.task not in self._retried else None
+
+    @cached_property
+    def _retried(self):
+        return {event.task for event in self.happened["retried"]}
+
     def place(self, order):
         """Where among a process's commands the fault struck whose event has this order: " before EXPIRE", or ""."""
         return f" {self._places[order]}" if order in self._places else ""

@@ -73,18 +73,16 @@ def paused(scene, labels):
 
 
 def failed(scene, labels):
-    """When a failed task runs again; or of what it failed."""
+    """When a failed task runs again; or with what it failed."""
     said = "failed, "
     for event in scene.happened["retried"][:MANY]:
         countdown = (event.detail or {}).get("countdown")
         again = f"again in {countdown:.3g} s" if countdown is not None else "runs again"
         if beside(scene, labels, event, said + again):
             said = ""
-    tried_again = {event.task for event in scene.happened["retried"]}
     for event in scene.happened["failed"][:MANY]:
-        error = (event.detail or {}).get("error", "").partition("(")[0]
-        text = f"failed: {error}" if error and event.task not in tried_again else "failed for good"
-        beside(scene, labels, event, text, color=theme.INK)
+        error = scene.findings.error(event)
+        beside(scene, labels, event, f"failed: {error}" if error else "failed for good", color=theme.INK)
 
 
 def beside(scene, labels, event, text, **style):

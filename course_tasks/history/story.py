@@ -37,7 +37,7 @@ def finding(findings):
 
 def summary(findings):
     """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
-    parts = [_counts, _shares, _faults, _leases, _together, _wanting, _open, _fencing, _mails, _dropped]
+    parts = [_counts, _shares, _errors, _faults, _leases, _together, _wanting, _open, _fencing, _mails, _dropped]
     return " ".join(f"{capital(said)}." for part in parts for said in part(findings))
 
 
@@ -116,6 +116,12 @@ def _shares(findings):
     verbs = [" ran", *[""] * len(by_lane)]
     parts = [f"{lane}{verb} {number:,}" for verb, (lane, number) in zip(verbs, by_lane.items(), strict=False)]
     return [listing(parts)] if parts else []
+
+
+def _errors(findings):
+    """Which errors tasks failed with at their first run."""
+    errors = Counter(filter(None, map(findings.error, findings.happened["failed"])))
+    return [f"{count(number, _noun(findings))} failed with {name}" for name, number in errors.items()]
 
 
 def _faults(findings):

@@ -4,7 +4,8 @@ A hundred thousand bars on a thousand pixels are drawn one over the other for se
 there are ``MANY`` of a kind, neighbours less than half a pixel apart become one.
 """
 
-from collections import Counter
+from collections import defaultdict
+from itertools import pairwise
 
 MANY = 1000
 
@@ -28,9 +29,16 @@ def joined(parts, hair):
 
 
 def spaced(rows, room):
-    """Return those of ``rows`` (intervals) whose lane has room for a mark on each: ``room`` is the share of a lane for one."""
-    numbers = Counter(row.lane for row in rows)
-    return [row for row in rows if numbers[row.lane] * room <= 1]
+    """Return those of ``rows``, intervals that ended, whose ends lie ``room`` seconds from their neighbours on the lane."""
+    ends = defaultdict(list)
+    for row in rows:
+        ends[row.lane].append(row.end)
+    crowded = set()
+    for lane, moments in ends.items():
+        for one, another in pairwise(sorted(moments)):
+            if another - one < room:
+                crowded |= {(lane, one), (lane, another)}
+    return [row for row in rows if (row.lane, row.end) not in crowded]
 
 
 def thinned(points, hair):

@@ -71,7 +71,7 @@ class Scene:
         self.solid = list(_alone(self.lasted["inside"], self.together))
         self.hair = 0.5 * end / ax.get_window_extent().width
         ended = [row for row in self.lasted["holding"] if row.end == row.end]
-        self.ended = spaced(ended, self.points(5 * theme.STROKE) / end)
+        self.ended = spaced(ended, self.points(5 * theme.STROKE))
 
     def prepare(self, title):
         """Axes without a frame, lanes from top to bottom, the time below, the title flush with the lanes' names."""

@@ -128,15 +128,15 @@ def judge(events, intervals):
     """Return the :class:`Verdict` on the run with these ``events`` (from ``frame``) and ``intervals`` (from theirs).
 
     Invalid if two were inside the critical section together, by the stream's order, or a mail was delivered twice, or the
-    database accepted a write that was stale by its token; unknown if no attempt ever found another one inside or the
-    lock taken, or the tasks have no critical section; else valid. Mail that was never sent is said, and doesn't make a run
+    database accepted a write that was stale by its token; unknown if nobody was ever inside, or no attempt ever
+    found another one inside or the lock taken; else valid. Mail that was never sent is said, and doesn't make a run
     invalid. Where the run allows several inside together (``at_once``), it takes one more than that in each case.
     """
     found = Findings(events, intervals)
     if found.together.crowds or found.duplicates or found.stale:
         outcome = "invalid"
     else:
-        outcome = "valid" if found.contended else "unknown"
+        outcome = "valid" if found.contended and found.runs else "unknown"
     witnesses = [*_overlaps(found), *_duplicates(found), *_stale_writes(found)]
     said = {
         "outcome": outcome,
