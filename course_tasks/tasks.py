@@ -58,5 +58,5 @@ def send_mail_from_queue(self):
             mailroom.deliver(mail, me, present)
             print(f"Email message successfully sent, [{mail.to}]")
             if not outbox.mark_sent(mail.number, me, inside.fence):
-                log.warning("Not marked: somebody with a newer token was here. The mail is out all the same")
+                log.warning("Refused, as a newer token was here: the mail is out, but not marked")
     print("release resources")

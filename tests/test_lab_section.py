@@ -39,7 +39,7 @@ def test_the_database_refuses_a_stale_write_and_the_mail_is_out_all_the_same(lab
     assert delivered.index[-1] < run.events.index[run.events["kind"] == "refused"][0]
     assert run.inbox.query("mail == 1")["sender"].nunique() == 2
     assert (run.verdict.refused, run.verdict.stale, run.verdict.duplicates[1]) == (1, 0, 2)
-    assert "somebody with a newer token was here" in lab.logs(lane)
+    assert "Refused, as a newer token was here" in lab.logs(lane)
     # Each stay has a token of its own, in the order in which the lock was given.
     tokens = [token for (token,) in told(run, "acquired", "token")]
     assert tokens == list(range(1, len(tokens) + 1))
