@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from course_tasks.interleavings import wording
 from course_tasks.interleavings.model import Model
 from course_tasks.interleavings.telling import tell
+from course_tasks.interleavings.wording import sentence
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +48,7 @@ class Result:
     @property
     def sentence(self):
         """What was shown, in a few sentences; for a counterexample, what went wrong."""
-        return wording.sentence(self)
+        return sentence(self)
 
     def timeline(self, title=None):
         """The counterexample as a picture (a ``history.Picture``), drawn like a run, with a step in place of a second.

@@ -67,12 +67,14 @@ def _stale(result):
 
 
 def _causes(story):
-    """The steps by which somebody lost the lock, without knowing it."""
+    """The steps by which somebody came to be inside without the lock, or was to."""
     for told in story:
         who, command = told.step.who, told.step.command
         for owner in told.lost.values():
             if who == SERVER and owner in told.underway:
                 yield f"The lease of {owner} ended {'while it was inside' if owner in told.inside else 'before it was done'}."
+            elif who == owner and who in told.inside:
+                yield f"{who}'s {command.name} gave the lock back while it was inside."
             elif who not in (SERVER, owner):
                 yield f"{who}'s {command.name} {'replaced' if told.got else 'removed'} the lock of {owner}."
 
