@@ -81,7 +81,7 @@ class Contender:
                     inside.work(self.present.takes)
         except BaseException as error:
             traceback.print_exc()
-            record("failed", detail={"error": repr(error)})
+            record("failed", detail={"error": BaseException.__repr__(error)})  # redis-py's own leaves the message out
             if not isinstance(error, Exception):  # sys.exit(), say
                 raise
             time.sleep(section.POLL)
