@@ -30,7 +30,7 @@ def main(argv=None):
     if place.lab():
         observation.publish_as("invoker")
     if arguments.mails:
-        mailroom.outbox(experiment.current().run).write(arguments.mails)
+        mailroom.outbox(experiment.current()).write(arguments.mails)
     for task_id in send(names, arguments.times):
         print("sent", task_id)
 

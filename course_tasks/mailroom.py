@@ -34,6 +34,10 @@ class Mail:
     subject: str
 
 
+def unheard(kind, **fields):
+    """Stands for a recorder where nothing is recorded."""
+
+
 class Outbox:
     """A queue of mails in an SQLite file at ``path``, made if it is missing.
 
@@ -44,7 +48,7 @@ class Outbox:
     of the task that writes, which hears of every write with a token; by default, nobody does.
     """
 
-    def __init__(self, path, fencing=True, record=lambda kind, **fields: None):
+    def __init__(self, path, fencing=True, record=unheard):
         self.path, self.fencing, self.record = Path(path), fencing, record
         if not self.path.exists():
             self._make()
@@ -127,10 +131,10 @@ def _open(path):
         yield db
 
 
-def outbox(present, record):
+def outbox(present, record=unheard):
     """The outbox that the tasks of ``present`` (an Experiment) work on; outside a lab, one's own.
 
-    ``record`` is the recorder of the task that asks.
+    ``record`` is the recorder of the task that asks, if one does.
     """
     here = place.lab()
     if here:

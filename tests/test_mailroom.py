@@ -115,7 +115,7 @@ for _ in range(20):
     mailroom.file(EmailMessage(), sys.argv[1] + "/inbox")
 # As the workers in three terminals do: one's own outbox is filled once.
 from course_tasks.experiment import Experiment
-assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+assert mailroom.outbox(Experiment()).oldest_unsent().number == 1
 """,
     )
     assert Outbox(tmp_path / "new.sqlite").unsent() == list(range(1, 161))
@@ -124,16 +124,16 @@ assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
     assert stat.S_IMODE((tmp_path / "inbox").stat().st_mode) == 0o700
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.delenv(place.VARIABLE, raising=False)
-    assert mailroom.outbox(Experiment(), None).unsent() == list(range(1, 101))
+    assert mailroom.outbox(Experiment()).unsent() == list(range(1, 101))
 
 
 def test_ones_own_outbox_is_not_filled_again(tmp_path, monkeypatch):
     monkeypatch.delenv(place.VARIABLE, raising=False)
     monkeypatch.setattr(place, "own_directory", lambda: tmp_path)
-    box = mailroom.outbox(Experiment(), None)
+    box = mailroom.outbox(Experiment())
     for number in box.unsent():
         assert box.mark_sent(number, "worker1")
-    assert mailroom.outbox(Experiment(), None).unsent() == []
+    assert mailroom.outbox(Experiment()).unsent() == []
 
 
 # The fence -----------------------------------------------------------------------------------------------------------

@@ -442,7 +442,7 @@ def test_a_mail_that_could_not_be_delivered_stays_unsent(plain, monkeypatch):
 
     monkeypatch.setattr(mailroom, "deliver", refuse)
     assert tasks.send_mail_from_queue.apply().state == "FAILURE"
-    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+    assert mailroom.outbox(Experiment()).oldest_unsent().number == 1
 
 
 def test_a_skipped_task_says_so(plain, monkeypatch):
@@ -462,19 +462,19 @@ def test_a_task_whose_lock_is_lost_leaves_the_mail_unsent(plain, monkeypatch):
 
     monkeypatch.setattr(section, "critical_section", lost)
     assert tasks.send_mail_from_queue.apply().get() == observation.LOST
-    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+    assert mailroom.outbox(Experiment()).oldest_unsent().number == 1
     assert not (plain / "inbox").exists()
 
 
 def test_the_mail_goes_out_before_the_write_that_may_be_refused(plain, monkeypatch, capsys):
     @contextlib.contextmanager
     def stale(*_):
-        mailroom.outbox(Experiment(), None).mark_sent(9, "worker2", 2)
+        mailroom.outbox(Experiment()).mark_sent(9, "worker2", 2)
         yield mock.Mock(work=lambda seconds: True, fence=1)
 
     monkeypatch.setattr(section, "critical_section", stale)
     assert tasks.send_mail_from_queue.apply().get() is None
-    assert mailroom.outbox(Experiment(), None).oldest_unsent().number == 1
+    assert mailroom.outbox(Experiment()).oldest_unsent().number == 1
     assert [letter["X-Mail-Number"] for letter in mailroom.letters(plain / "inbox")] == ["1"]
     assert "Email message successfully sent" in capsys.readouterr().out
 
