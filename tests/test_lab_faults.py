@@ -203,12 +203,13 @@ class Signals:
         )
 
     def step(self, elapsed=0.0, *events):
-        """Let ``events``, (kind, lane) or (kind, lane, task), happen, and return what was done to whom.
+        """Let ``events``, (kind, lane), with a task and a detail if need be, happen, and return what was done to whom.
 
         A kill is a stop, the two events, and only then the kill: told here as one.
         """
         seen = len(self.done)
-        self.strikes.step(elapsed, [dict(zip(("kind", "lane", "task"), event, strict=False)) for event in events])
+        keys = ("kind", "lane", "task", "detail")
+        self.strikes.step(elapsed, [dict(zip(keys, event, strict=False)) for event in events])
         acts = [act for act in self.done[seen:] if not act[0].startswith("fault")]
         return [act for act in acts if not (act[0] == "SIGSTOP" and ("killed", act[1]) in acts)]
 
@@ -301,7 +302,62 @@ def test_the_dead_are_not_hit_again():
     assert str(missed) == "pause(1, 'worker1', after=0)"
 
 
+def halt(what, worker, number=0, **detail):
+    """The event with which ``worker`` tells that it stops at a breakpoint, or goes on."""
+    return (f"fault {what}", worker, None, {"breakpoint": number, "command": "before SET", **detail})
+
+
+def test_who_stopped_itself_is_stopped_as_a_whole_and_killed_when_the_history_says_so():
+    lab = Signals(kill(before="SET"))
+    lab.step(0, halt("began", "worker2", fault="kill"))
+    assert lab.done == [("SIGSTOP", "worker2"), ("fault ended", "worker2"), ("killed", "worker2")]
+    assert lab.strikes.finish() == []
+    assert lab.step(1, ("entered", "worker2", "a")) == []
+
+
+def test_who_stopped_itself_is_told_to_go_on_until_it_says_that_it_does(monkeypatch):
+    """It may have stopped itself just after it was told."""
+    now = [100.0]
+    monkeypatch.setattr("course_tasks.lab.strikes.time.monotonic", lambda: now[0])
+    lab = Signals(pause(2, before="SET"), kill("holder", after=1))
+    assert lab.step(0, ("acquired", "worker1", "a"), halt("began", "worker1", fault="pause", seconds=2)) == [
+        ("SIGSTOP", "worker1")
+    ]
+    assert lab.strikes.next_due(0) == 1
+    assert lab.step(1) == []  # who stands at a breakpoint is killed afterwards
+    assert lab.strikes.next_due(1) == 2
+    now[0] += 2
+    assert lab.step(2) == [("SIGCONT", "worker1")]
+    assert lab.step(2) == []
+    now[0] += lab.strikes.next_due(2)
+    assert lab.step(2.1) == [("SIGCONT", "worker1")]
+    assert lab.step(2.2, halt("ended", "worker1", fault="pause")) == [("killed", "worker1")]
+    assert lab.strikes.finish() == []
+
+
+def test_who_stands_at_a_breakpoint_at_the_end_is_left_to_be_ended():
+    lab = Signals(pause(9, before="SET"), pause(9, after="GET"), kill("worker1", after="SET"))
+    lab.step(0, halt("began", "worker1", fault="pause", seconds=9))
+    assert [str(fault) for fault in lab.strikes.finish()] == [
+        "pause(9, 'holder', after='GET')",
+        "kill('worker1', after='SET')",
+    ]
+    assert lab.done == [("SIGSTOP", "worker1"), ("fault ended", "worker1")]
+    assert list(lab.strikes.halted) == ["worker1"]
+
+
+def test_a_breakpoint_of_one_who_was_killed_meanwhile_does_nothing():
+    lab = Signals(kill("worker1", after=0), pause(9, before="SET"))
+    assert lab.step(0) == [("killed", "worker1")]
+    assert lab.step(1, halt("began", "worker1", 1, fault="pause", seconds=9)) == []
+    assert lab.strikes.finish() == []
+
+
 def test_faults_name_themselves_as_they_were_typed():
+    assert str(kill(before="Expire")) == "kill('holder', before='Expire')"
+    assert str(pause(3, "worker1", after="GET")) == "pause(3, 'worker1', after='GET')"
+    assert kill(before="Expire").place == ("before", "EXPIRE")
+    assert kill(after=0).place is None
     assert str(kill(when="entered")) == "kill('holder', when='entered')"
     assert str(kill("worker2", after=1.5)) == "kill('worker2', after=1.5)"
     assert str(pause(0.5, when="acquired")) == "pause(0.5, 'holder', when='acquired')"

@@ -68,15 +68,16 @@ class Fault:
 def kill(who=HOLDER, *, when=None, after=None, before=None):
     """Kill a worker, its pool process included (SIGKILL); it stays dead until the run is over.
 
-    ``who`` is a worker's name such as "worker2", or "holder": whoever holds the lock (or is inside, without a lock) at
-    that moment. Exactly one of the others says when:
+    ``who`` is the name of a worker ("worker2") or of a contender ("contender2"), or "holder": whoever holds the lock (or is
+    inside, without a lock) at that moment. Exactly one of the others says when:
 
     * ``when="entered"``: an event of the history triggers it, once: "entered", "acquired", "skipped" … of that worker, or
       of anyone where ``who`` is "holder". It lands up to a dozen commands later.
     * ``after=2.5``: so many seconds into the run. Where nobody holds anything then, "holder" is the next one who does.
-    * ``before="EXPIRE"`` or ``after="GET"``: a breakpoint, at a command that the lock sends through the client it was given,
-      called as Redis calls it, in any case. The process that runs it stops exactly there: before anything of it was sent,
-      or when its reply has been read and nothing done about it. "holder" is then whichever worker comes there first.
+    * ``before="EXPIRE"`` or ``after="GET"``: a breakpoint, at a command that the lock sends through the client it was given.
+      It is called as it is sent, in any case (redis-py's ``incr()`` sends INCRBY). The process that runs it stops exactly
+      there: before anything of it was sent, or when its reply has been read and nothing done about it. "holder" is then
+      whichever worker comes there first.
 
     Each strikes once in a run. Raises TypeError or ValueError for anything else, and the run does for a command that the
     lock server doesn't know.
