@@ -7,10 +7,11 @@ import pytest
 import redis.lock
 from lock_contract import PROMISES, Ground, Kind
 
-from course_tasks.locks import FencedLock, LeaseLock, RenewingLock
+from course_tasks.locks import FairLock, FencedLock, LeaseLock, RenewingLock
 
 LOCKS = {
     "LeaseLock": Kind(LeaseLock),
+    "FairLock": Kind(FairLock),
     "FencedLock": Kind(FencedLock),
     "RenewingLock": Kind(RenewingLock, max_hold=0.001),
 }
