@@ -1,0 +1,144 @@
+"""What a lock with a lease must do wherever that lease ends, tried without a lab, in a second.
+
+Each function takes the bench and the learner's lock, a class or callable that takes (client, name, timeout=seconds), and
+returns the Outcome of a wrong answer, or None.
+"""
+
+import contextlib
+import functools
+import time
+
+from redis.exceptions import LockNotOwnedError
+
+from course_tasks.breakpoints import Breakpoint, boundaries, watched
+from course_tasks.exercises import locking
+from course_tasks.exercises.definition import not_yet
+
+LEASE = 0.2  # seconds: of the locks whose lease's end is waited for
+GRACE = 0.8  # seconds after the end of the lease by which such a lock must be free
+
+
+def has_a_lease(bench, lock):
+    """The lock comes free when its lease is over, also where its holder dies in the middle of ``acquire()``.
+
+    Findings: "no_lease", "late_lease".
+    """
+    found = bench.call(_free_again, lock, bench.client, seconds=8.0, what="The lock, whose lease should end,")
+    return found and not_yet(*found)
+
+
+def deletes_only_its_own(bench, lock):
+    """A ``release()`` leaves the lock alone that another one was given when the lease ended, before it or within it.
+
+    Findings: "theirs", "between", "same_value"; and "silent" where a late one does not raise LockNotOwnedError.
+    """
+    found = bench.call(_released_late, lock, bench.client, seconds=8.0, what="The lock, whose lease ended,")
+    return found and not_yet(*found)
+
+
+def _free_again(lock, client):
+    """(finding, what was seen), or None."""
+    make = functools.partial(lock, timeout=LEASE)
+    locking.attempt(make(client, "free"))
+    if not _comes_free(make(client, "free")):
+        return "no_lease", f"A lock with timeout={LEASE} was acquired. After {LEASE + GRACE:g} s it was still taken."
+    for number, place in enumerate(boundaries(client, lambda own: locking.attempt(make(own, "places")))):
+        name = f"free{number}"
+        with watched(client, Breakpoint(_die, **place)) as mortal, contextlib.suppress(_Died):
+            locking.attempt(make(mortal, name))
+        if not _comes_free(make(client, name)):
+            died = f"With timeout={LEASE}, a holder died within acquire(), {_told(place)}."
+            return "late_lease", f"{died} After {LEASE + GRACE:g} s the lock was still taken."
+    return None
+
+
+def _comes_free(lock):
+    deadline = time.monotonic() + LEASE + GRACE
+    while not locking.attempt(lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class _Died(BaseException):
+    """The process ends here: nothing that catches an Exception goes on."""
+
+
+def _die():
+    raise _Died
+
+
+def _released_late(lock, client):
+    """(finding, what was seen), or None."""
+
+    def make(own):
+        return lock(own, locking.NAME)
+
+    def use(own):
+        one = make(own)
+        locking.attempt(one)
+        one.release()
+
+    client.flushall()
+    places = boundaries(client, use)
+    client.flushall()
+    acquiring = len(boundaries(client, lambda own: locking.attempt(make(own))))
+    for place in [None, *places[acquiring:]]:
+        client.flushall()
+        others = _Others(make, client)
+        ends = [Breakpoint(others.second, **place)] if place else []
+        with watched(client, *ends, others.third) as own:
+            late = make(own)
+            locking.attempt(late)
+            if not place:
+                others.second()
+            raised = _raised_by(late.release)
+        others.third()
+        if others.both_in:
+            when = f"within release(), {_told(place)}" if place else "before release()"
+            said = f"The lease ended {when}, and a second one got the lock. The release deleted it: a third one got it too."
+            return "same_value" if others.same_value else "between" if place else "theirs", said
+        if not place and not isinstance(raised, LockNotOwnedError):
+            told = f"raised {type(raised).__name__}" if raised else "returned as if all were well"
+            return "silent", f"The lease ended, a second one got the lock, and the first one's release() {told}."
+    return None
+
+
+def _raised_by(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    return None
+
+
+class _Others:
+    """Those who want the lock that a first one has: the ``second()`` gets it when the lease ends, the ``third()`` must not."""
+
+    def __init__(self, make, client):
+        self.make, self.client = make, client
+        self.has_second = self.both_in = self.same_value = False
+
+    def second(self):
+        """The lease ends, as the server does it, and the second one asks."""
+        before = self._values()
+        leased = [key for key in before if self.client.pttl(key) > 0]
+        if leased:
+            self.client.delete(*leased)
+        self.has_second = bool(locking.attempt(self.make(self.client)))
+        self.same_value = bool(leased) and self._values() == before
+
+    def third(self, *place):
+        """The third one asks, at any ``place`` from then on."""
+        if self.has_second and not self.both_in:
+            self.both_in = bool(locking.attempt(self.make(self.client)))
+
+    def _values(self):
+        return {key: self.client.dump(key) for key in self.client.keys()}
+
+
+def _told(place):
+    """A place as it is said: "after GET"."""
+    moment, command = next(iter(place.items()))
+    return f"{moment} {command}"
