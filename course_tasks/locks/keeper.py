@@ -78,8 +78,9 @@ class Keeper:
         self._call(self._lock.on_lost)
 
     def _call(self, callback):
-        if callback:
-            try:
-                callback(self._lock)
-            except Exception:
-                logger.exception("%r failed, called for the lock %r", callback, self._lock.name)
+        if callback is None:
+            return
+        try:
+            callback(self._lock)
+        except Exception:
+            logger.exception("%r failed, called for the lock %r", callback, self._lock.name)
