@@ -35,6 +35,9 @@ class Marker(Command):
 
     text: str
 
+    def __reduce__(self):
+        return self.text  # pickled by its name: ENTER is told by identity, also in another process
+
     @property
     def name(self):
         return self.text
