@@ -133,7 +133,7 @@ def _wrong(steps):
         return "look", f"The first step is {_told(look)}."
     free = (ABSENT[type(look)],)
     taken = (ANOTHER,) if isinstance(look, GET) else (1,)
-    if (after := at("client1", taken)).next or after.inside:
+    if (after := at("client1", taken)).next is not None:
         return "taken", f"Somebody else has the key, and the next step is {_told(after.next)}."
     take = at("client1", free).next
     if not isinstance(take, SET) or take.nx or take.key != look.key:
@@ -149,7 +149,7 @@ def _wrong(steps):
         lost = at("client1", (*free, True, value))
         if lost.inside:
             return "anyway", f"The second look finds {value!r} at the key, and client1 goes in."
-        if lost.next:
+        if lost.next is not None:
             return "alone", f"The second look finds {value!r} at the key, and the next step is {_told(lost.next)}."
     won = at("client1", (*free, True, name))
     if not won.inside:
@@ -165,7 +165,7 @@ def _searched(steps):
 
 
 def _told(command):
-    return command or "none: it is at its end"
+    return "none: it is at its end" if command is None else command
 
 
 EXERCISES = [
