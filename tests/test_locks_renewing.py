@@ -155,7 +155,7 @@ def test_what_callbacks_raise_is_logged_and_changes_nothing(server, caplog):
         raise RuntimeError("no time for that")
 
     calls = Heard()
-    lock = RenewingLock(server.client(), "mail", timeout=LEASE, on_renewed=fail, on_lost=fail)
+    lock = RenewingLock(server.client(), "mail", timeout=ROOMY, on_renewed=fail, on_lost=fail)
     lock.acquire()
     calls.wait_for(2)
     server.client().delete("mail")
