@@ -18,8 +18,8 @@ def checkout():
 
 @pytest.fixture
 def jupyter_elsewhere(monkeypatch, tmp_path):
-    """No start-up files, kernels or histories of whoever runs the tests, and no live drawing."""
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+    """No start-up files, kernels, histories or progress of whoever runs the tests, and no live drawing."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.setenv("COURSE_TASKS_LIVE", "0")
 

@@ -166,7 +166,8 @@ class Bench:
         try:
             run = getattr(lab, method)(**options)
         except LabError as error:  # theirs may have ended a server
-            raise Stop(not_yet("stopped", f"The lab of this check broke off. {error}")) from error
+            what = str(error).partition(": run the cell")[0]  # which would start the learner's own lab
+            raise Stop(not_yet("stopped", f"The lab of this check broke off: {what}.")) from error
         mishaps.stop_at_run(run, lab.logs, options.get("if_locked") == "wait" or method == "contend", may_raise)
         return run
 

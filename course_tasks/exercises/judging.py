@@ -28,6 +28,8 @@ LOOK = 0.01  # seconds between two looks for the outcome
 LOOK_AT_PROCESS = 0.2  # seconds between two questions whether the examiner is alive
 NAME = "examiner"
 
+_line = None  # to the warden of the check that is going on
+
 
 def judge(exercise, answer, given=(), waiting=lambda words: None):
     """Check ``answer``, a function or class, for ``exercise``, and return the :class:`Outcome`. Raises nothing of theirs.
@@ -41,17 +43,20 @@ def judge(exercise, answer, given=(), waiting=lambda words: None):
     if not callable(answer):
         return not_yet("nonsense", f"A function or a class belongs below @exercise({exercise.id!r}).")
     try:
-        packed = {"answer": pack(answer), "given": cloudpickle.dumps(tuple(given))}
+        packed = {"check": pack(exercise.check), "answer": pack(answer), "given": cloudpickle.dumps(tuple(given))}
     except Exception as error:  # theirs may refuse in any way
         return not_yet("unsendable", str(error))
     try:
-        return _examined(exercise, packed, waiting)
+        return _examined(packed, waiting)
     except LabError as error:
         return not_yet("stopped", f"The check could not be carried out. {error}")
 
 
-def _examined(exercise, packed, waiting):
-    line = Line(Place(directory.choose()))
+def _examined(packed, waiting):
+    global _line
+    if _line is not None:  # two interrupts at the same moment may have left it
+        _line.close()
+    line = _line = Line(Place(directory.choose()))
     under_way = False
     try:
         line.open()
@@ -59,17 +64,17 @@ def _examined(exercise, packed, waiting):
         for name, content in packed.items():
             (line.where.path / f"{name}.pkl").write_bytes(content)
         under_way = True
-        line.call("start", name=NAME, argv=["python", "-m", "course_tasks.exercises.examiner", exercise.id])
+        line.call("start", name=NAME, argv=["python", "-m", "course_tasks.exercises.examiner"])
         outcome = _awaited(line, waiting)
         under_way = outcome.finding == "stopped"
         return outcome
     finally:
-        try:
+        with held_back():  # a second interrupt, which would leave everything running
             if under_way:  # gently first, so that the check's own lab can still remove its directory
                 with contextlib.suppress(LabError):
                     line.call("end", names=[NAME], number=signal.SIGTERM)
-        finally:
             line.close()
+            _line = None
 
 
 def _awaited(line, waiting):

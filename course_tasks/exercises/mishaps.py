@@ -30,7 +30,7 @@ def stop_at_call(answer, what, seconds, touched):
         "unsendable": ("nonsense", f"{what} returned an object of {answer.value}, which belongs to one process alone."),
     }[answer.kind]
     if answer.value == "NotImplementedError":
-        finding = "unfinished"
+        finding, said = "unfinished", f"{what} still raises NotImplementedError."
     raise Stop(not_yet(finding, said, trace=answer.trace, printed=answer.printed))
 
 
@@ -49,17 +49,23 @@ def stop_at_run(run, logs, waits, may_raise):
             finding = "unfinished" if name == "NotImplementedError" else "raised"
             trace = traces.in_log(logs(task.lane), task.task) or traces.Trace(error)
             raise Stop(not_yet(finding, f"On {task.lane}, the task raised {name}.", run, trace=trace))
-    if not waits and (lane := _hung(run)):
-        said = f"On {lane}, acquire() did not come back: it said neither that the lock is given nor that it is taken."
+    if stuck := _stuck(run, {"left"} if waits else {"left", "started"}):
+        lane, after = stuck
+        if after == "left":
+            raise Stop(not_yet("endless", f"On {lane}, release() did not come back, or has ended its process.", run))
+        said = f"On {lane}, acquire() said neither that the lock is given nor that it is taken: it did not come back."
         raise Stop(not_yet("endless", said, run))
 
 
-def _hung(run):
-    """The lane of a task that asked for the lock and got no answer while the run went on; None where none did."""
-    spans = run.intervals
-    paused = set(spans.loc[spans["kind"] == "paused", "lane"])
-    answered = set(spans.loc[spans["kind"].isin(["inside", "waiting", "holding"]), "task"])
-    for row in spans[(spans["kind"] == "running") & (spans["closed_by"] == "run ended")].itertuples():
-        if row.until - row.begin > HUNG and row.task not in answered and row.lane not in paused:
-            return row.lane
+def _stuck(run, places):
+    """Where a task stood still until the run ended: (lane, the last event of the task), the event one of ``places``.
+
+    None where none did. Lanes that a fault has hit don't count. A process that ended itself may look the same: Celery says
+    so only after ten seconds.
+    """
+    events = run.events
+    hit = set(events.loc[events["kind"] == "fault began", "lane"])
+    for last in events.dropna(subset="task").groupby("task", sort=False).tail(1).itertuples():
+        if last.kind in places and last.lane not in hit and events["t"].iloc[-1] - last.t > HUNG:
+            return last.lane, last.kind
     return None

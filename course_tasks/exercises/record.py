@@ -33,11 +33,13 @@ def note(identity, state):
     try:
         with _alone() as file:
             content, told = _read(file)
-            entry = content["exercises"].setdefault(identity, {})
-            if entry.get("state") != PASSED and entry.get("state") != state:
+            entry = content["exercises"].get(identity)
+            entry = entry if isinstance(entry, dict) else {}
+            if entry.get("state") not in (PASSED, state):
                 entry["state"] = state
                 if state == PASSED:
                     entry["passed"] = datetime.now().astimezone().isoformat(timespec="seconds")
+                content["exercises"][identity] = entry
                 _write(file, content)
             return told
     except RecordError as error:

@@ -49,11 +49,12 @@ def told(error):
 
 
 def in_log(log, task):
-    """The :class:`Trace` of the error that the task with the id ``task`` raised, as a worker wrote it to its ``log``.
-
-    None where the log does not have it.
+    """The :class:`Trace` of the error that the task with the id ``task`` raised, as a worker wrote it to its ``log``; where
+    the task isn't named, as a contender's isn't, the last one there. None where there is none.
     """
     begin = log.find(f"[{task}] raised unexpected")
+    if begin < 0:
+        begin = log.rfind("Traceback (most recent call last)")
     if begin < 0:
         return None
     text = re.split(r"^\[\d{4}-", log[begin:], maxsplit=1, flags=re.MULTILINE)[0]
