@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from conftest import REPEATS, ROOT
 from labs import CellError, wait_for
 from test_lab_jupyter import Notebook
 
+HEAVY = ("pandas", "numpy", "matplotlib", "IPython", "celery")
 PROMPT = "from course_tasks import exercise, hint, solution, progress"
 
 ENDLESS = """
@@ -200,9 +203,30 @@ def test_in_a_notebook(notebook, hunt):
     assert "1 of" in shown[-1]["text/html"] and "✓" in shown[-1]["text/html"]
 
 
-def test_importing_the_course_loads_no_exercise(kernel):
-    code = "_ = sorted(name for name in sys.modules if name.startswith('course_tasks.exercises'))"
-    assert kernel.cell(code) == []
-    kernel.cell(PROMPT)
-    assert not [name for name in kernel.cell(code) if "lesson" in name]
-    assert os.path.exists(ROOT / "course_tasks" / "exercises" / "lesson00.py")
+LOADED = """
+import sys
+{}
+print(*sorted(sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("from course_tasks import exercise, hint, solution, progress", ("course_tasks.exercises.lesson", *HEAVY)),
+        ("from course_tasks.exercises import definition; definition.everything()", HEAVY),
+        ("from course_tasks import progress; progress()", HEAVY),
+    ],
+)
+def test_what_is_loaded(code, unwanted, tmp_path):
+    """No lesson's exercises before one is asked for, and nothing that draws before there is something to draw."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED.format(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+    )
+    assert "course_tasks.exercises.definition" in done.stdout.split()
+    assert [name for name in done.stdout.split() if name.startswith(unwanted)] == []
