@@ -75,8 +75,8 @@ class FairLock(LeaseLock):
         end
     """
 
-    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: what to do where it is nobody's turn and nobody waits, or where
-    # it is another's. 'try': take the lock, or go away. 'join': take the lock, or queue. 'claim': nothing, in either case.
+    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: how I ask. 'claim' takes the lock if it is my turn. 'try' and
+    # 'join' also where the lock is free and nobody waits; otherwise 'join' queues. Where the lock is free, the first is called.
     # Returns 1 if the lock is mine, its lease starting now; otherwise nil.
     ASK = Script(
         QUEUE
