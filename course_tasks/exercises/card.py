@@ -26,6 +26,12 @@ class Card:
         return f"{self.exercise.id} {self.exercise.title}"
 
     @property
+    def sentence(self):
+        """What was seen, as a whole sentence: a verdict's has no full stop."""
+        said = self.outcome.sentence
+        return said if said.endswith((".", "!", "?")) or "\n" in said else f"{said}."
+
+    @property
     def hint(self):
         """What to look at next; None where there is nothing to add."""
         if self.outcome.state == NOT_ATTEMPTED:
@@ -37,7 +43,7 @@ class Card:
 
     def __repr__(self):
         outcome = self.outcome
-        lines = [f"{SYMBOLS[outcome.state]} {outcome.state}: {self.heading}", f"  {outcome.sentence}"]
+        lines = [f"{SYMBOLS[outcome.state]} {outcome.state}: {self.heading}", f"  {self.sentence}"]
         if outcome.trace:
             lines += [f"    {line}" for line in outcome.trace.lines()]
         if self.hint:
@@ -54,7 +60,7 @@ class Card:
         parts = [
             f'<div style="font-size: 115%; margin-bottom: 4px"><b style="color: {color}">{SYMBOLS[outcome.state]} '
             f"{outcome.state}</b>&ensp;{escape(self.heading)}</div>",
-            f'<div style="white-space: pre-line">{escape(outcome.sentence)}</div>',
+            f'<div style="white-space: pre-line">{escape(self.sentence)}</div>',
         ]
         if outcome.trace:
             parts.append(f'<pre style="{PRE}">{escape(chr(10).join(outcome.trace.lines()))}</pre>')
@@ -65,7 +71,7 @@ class Card:
             said = f'<summary>What it printed</summary><pre style="{PRE}">{escape(outcome.printed)}</pre>'
             parts.append(f'<details style="margin-top: 4px; color: {GREY}">{said}</details>')
         parts += [f'<div style="margin-top: 4px; color: {GREY}">Note: {escape(note)}</div>' for note in self.notes]
-        label = escape(f"exercise {self.heading}: {outcome.state}. {outcome.sentence}")
+        label = escape(f"exercise {self.heading}: {outcome.state}. {self.sentence}")
         html = f'<div role="group" aria-label="{label}" style="{FRAME.format(color)}">{"".join(parts)}</div>'
         if outcome.run is not None:
             html += outcome.run._repr_html_() + outcome.run.timeline().svg()

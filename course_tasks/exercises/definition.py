@@ -16,7 +16,7 @@ from pathlib import Path
 NOT_ATTEMPTED, NOT_YET, PASSED = "not attempted", "not yet", "passed"
 
 FINDINGS = {
-    "raised": "Read the lines below from the last one upwards: they end with the error, and with your line that it came from.",
+    "raised": "Read those lines from the last one upwards: first the error, then the line of yours that it came from.",
     "unfinished": "One part is there; another still says raise NotImplementedError.",
     "endless": "Follow it by hand: which loop goes on for ever, or what does it wait for?",
     "ended": "Return, or raise an error. sys.exit() and os._exit() end the whole process, which in a lab is a worker.",

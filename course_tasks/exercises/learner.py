@@ -1,5 +1,7 @@
 """The four names that a learner types: ``exercise``, ``hint``, ``solution``, ``progress``."""
 
+from html import escape
+
 from course_tasks.exercises import definition, record
 from course_tasks.exercises.definition import NOT_ATTEMPTED
 from course_tasks.lab.interrupts import held_back
@@ -86,7 +88,7 @@ class _Place:
         if self._handle:
             from IPython.display import HTML
 
-            self._handle.update(HTML(f'<span aria-live="polite">Checking {self.exercise.id}: {words} …</span>'))
+            self._handle.update(HTML(f'<span aria-live="polite">Checking {self.exercise.id}: {escape(words)} …</span>'))
 
     def show(self, outcome, notes):
         """Show the ``outcome``, here to stay."""
