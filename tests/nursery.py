@@ -20,7 +20,7 @@ SIGNALS = {"kill": signal.SIGKILL, "pause": signal.SIGSTOP}
 
 
 def one_hold(lock, breakpoint):
-    """Acquire, extend, release. Returns for each: its name, what came of it, the validity then, whether the breakpoint was past."""
+    """Acquire, extend, release. Returns for each: its name, what came of it, the validity then, whether the breakpoint struck."""
     told = []
     for step in ("acquire", "extend", "release"):
         use = {"acquire": lambda: lock.acquire(blocking=False), "extend": lambda: lock.extend(lock.timeout, True)}

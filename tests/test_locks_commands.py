@@ -17,7 +17,6 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from course_tasks.breakpoints import Breakpoint, Trace, watched
 from course_tasks.locks import LeaseLock, LockOutcomeUnknown
-from course_tasks.locks import commands as module
 from course_tasks.locks.commands import BOUND, ReplyLost, Script, commands_of
 
 SHORT = 0.2  # seconds that a client waits for a reply, where none will come
@@ -105,7 +104,7 @@ def test_connections_are_made_as_the_clients_own(server):
     pool = redis.ConnectionPool(Special, max_connections=7, decode_responses=True, retry_on_timeout=True, **settings)
     client = redis.Redis(connection_pool=pool)
     commands = commands_of(client)
-    own = commands._pool
+    own = commands.pool
     assert type(own.make_connection()) is Special and own.max_connections == 7
     assert {key: own.connection_kwargs[key] for key in settings} == settings
     assert own.make_connection().retry.get_retries() == 0
@@ -118,19 +117,21 @@ def test_connections_are_made_as_the_clients_own(server):
 @pytest.mark.parametrize("given", [None, 0.5, 20])
 def test_a_reply_is_waited_for_as_long_as_the_client_says(server, given):
     client = server.client(socket_timeout=given, socket_connect_timeout=given)
-    connection = commands_of(client)._pool.make_connection()
+    connection = commands_of(client).pool.make_connection()
     assert connection.socket_timeout == connection.socket_connect_timeout == (given or BOUND)
 
 
 def test_clients_share_what_their_pool_has_and_it_goes_with_the_pool(server):
-    pool = redis.ConnectionPool(redis.UnixDomainSocketConnection, path=server.socket)
-    one, two = redis.Redis(connection_pool=pool), redis.Redis(connection_pool=pool)
-    assert commands_of(one) is commands_of(two) is not commands_of(server.client())
-    assert commands_of(one).send("PING") == b"PONG"
-    gone, kept = weakref.ref(pool), len(module._of_pools)
-    del pool, one, two
+    local = redis.ConnectionPool(redis.UnixDomainSocketConnection, path=server.socket)
+    remote = redis.ConnectionPool(host="nowhere", protocol=3)  # has redis-py's handlers, which refer to it
+    gone = [weakref.ref(local), weakref.ref(remote)]
+    for pool in (local, remote):
+        one, two = redis.Redis(connection_pool=pool), redis.Redis(connection_pool=pool)
+        assert commands_of(one) is commands_of(two) is not commands_of(server.client())
+    assert commands_of(redis.Redis(connection_pool=local)).send("PING") == b"PONG"
+    del local, remote, pool, one, two
     gc.collect()
-    assert gone() is None and len(module._of_pools) < kept
+    assert [pool() for pool in gone] == [None, None]
 
 
 def test_a_blocking_pool_waits_no_longer_than_a_reply(server):
@@ -141,12 +142,12 @@ def test_a_blocking_pool_waits_no_longer_than_a_reply(server):
         path=server.socket,
         socket_timeout=3,
     )
-    own = commands_of(redis.Redis(connection_pool=pool))._pool
+    own = commands_of(redis.Redis(connection_pool=pool)).pool
     assert type(own) is redis.BlockingConnectionPool and (own.timeout, own.max_connections) == (3, 2)
     pool = redis.BlockingConnectionPool(
         timeout=None, connection_class=redis.UnixDomainSocketConnection, path=server.socket
     )
-    assert commands_of(redis.Redis(connection_pool=pool))._pool.timeout == BOUND
+    assert commands_of(redis.Redis(connection_pool=pool)).pool.timeout == BOUND
 
 
 def test_a_client_of_sentinels_and_one_over_tcp(tmp_path):
@@ -163,7 +164,7 @@ def test_a_client_of_sentinels_and_one_over_tcp(tmp_path):
             lock = client.lock("mail", timeout=10, lock_class=LeaseLock)
             with lock:
                 assert lock.owned()
-            own = lock._commands._pool
+            own = lock._commands.pool
             assert not own.maint_notifications_enabled()
             assert type(own) is type(client.connection_pool)
             if isinstance(own, SentinelConnectionPool):
@@ -219,7 +220,7 @@ def test_many_threads_at_once(server):
     for thread in threads:
         thread.join(LONG)
     assert errors == [] and commands.send("GET", "n") == b"400"
-    assert commands._pool._created_connections <= 8
+    assert commands.pool._created_connections <= 8
 
 
 def test_a_fork_in_the_middle_of_another_threads_command(server):
@@ -228,7 +229,7 @@ def test_a_fork_in_the_middle_of_another_threads_command(server):
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with commands._pool._lock:
+        with commands.pool._lock:
             held.set()
             done.wait(LONG)
 

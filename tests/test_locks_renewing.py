@@ -202,6 +202,18 @@ def test_each_hold_is_lost_for_itself(server):
         assert lock.lost is not first and not lock.lost.is_set() and lock.validity > 0
 
 
+def test_a_hold_that_is_followed_by_another_is_lost(server):
+    lost = Heard()
+    lock = RenewingLock(server.client(), "mail", on_lost=lost)
+    lock.acquire()
+    first = lock.lost
+    server.client().delete("mail")
+    with lock:  # long before a renewal would have found out
+        assert first.wait(LONG) and not lock.lost.is_set() and lock.validity > 0
+        lost.wait_for(1)
+    assert len(lost) == 1
+
+
 def test_no_thread_no_lock(server, monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't start new thread")

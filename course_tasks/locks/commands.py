@@ -91,7 +91,7 @@ class Commands:
 
         Raises ReplyLost, ResponseError where the server refuses, and redis-py's other errors where nothing was sent.
         """
-        pool = self._of_this_process()
+        pool = self.pool
         connection = pool.get_connection()
         try:
             connection.check_health()
@@ -123,13 +123,13 @@ class Commands:
         except ReplyLost as lost:
             raise lost.__cause__ from None
 
-    def _of_this_process(self):
-        # A pool made before a fork may have been copied in the middle of another thread's use, its lock held for ever.
+    @property
+    def pool(self):
+        """The pool that this process's connections come from."""
+        # One made before a fork may have been copied in the middle of another thread's use, its mutex held for ever.
         if self._pid != os.getpid():
             self._pool, self._pid = self._make_pool(), os.getpid()  # in this order: who sees the pid sees the pool
         return self._pool
-
-    pool = property(_of_this_process, doc="The pool that this process's connections come from.")
 
 
 def _write(connection, command, whole=False):

@@ -9,7 +9,7 @@ from course_tasks.locks.lease import LeaseLock
 
 
 class FencedLock(LeaseLock):
-    """A LeaseLock that gives each hold a fencing token: a number higher than that of every hold before.
+    """A LeaseLock that gives each hold a fencing token: a number higher than that of every hold before (some are left out).
 
     The race that it lets others close: at 0 s worker 1 takes the lock for 10 s, token 33, and is paused. At 10 s the lease is
     over; at 11 s worker 2 takes the lock, token 34, writes, and the database keeps "34" beside the data. At 12 s worker 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import time
 
 # The server measures a lease with its clock, the holder with another. The holder counts on this much of it less, and fears
@@ -47,6 +48,11 @@ class Hold:
         """The lease was lengthened after ``asked``, when it had certainly not ended."""
         start = asked if replace else max(asked, self.until)
         self.until = max(self.until, start + seconds * (1 - DRIFT))
+
+
+def new_token():
+    """A token (bytes) that no hold ever had: random, and in hexadecimal, so that one can read it."""
+    return os.urandom(16).hex().encode()
 
 
 def milliseconds(seconds, what):

@@ -1,6 +1,7 @@
 """What keeps one hold of a RenewingLock: a thread that renews its lease, and one that watches the clock."""
 
 import logging
+import math
 import threading
 import time
 
@@ -40,6 +41,11 @@ class Keeper:
             self._renewer.join()
         return self.lost.is_set()
 
+    def lose(self):
+        """Count the hold as lost: it was found to be, by whoever calls this."""
+        self._hold.until = -math.inf
+        self._look.set()
+
     def _renew(self):
         lock, lease = self._lock, self._lock.timeout
         lock._adopt(self, self._hold)
@@ -52,7 +58,7 @@ class Keeper:
             try:
                 lock._extend(self._hold, lease, replace=True)
             except LockNotOwnedError:
-                self._look.set()
+                self.lose()
                 return
             except Exception as error:  # whatever it is: the lease still runs, and the watcher knows until when
                 logger.warning(

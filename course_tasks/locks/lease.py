@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from course_tasks.locks.commands import ReplyLost, Script, commands_of
 from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeUnknown
-from course_tasks.locks.hold import Hold, milliseconds, not_negative
+from course_tasks.locks.hold import Hold, milliseconds, new_token, not_negative
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,8 @@ class LeaseLock:
         """Take the lock and return True; False where somebody else had it, at the last try.
 
         ``sleep``, ``blocking`` and ``blocking_timeout`` are the lock's own unless given. ``token`` (bytes or str) takes the
-        place of the random one; it must be one that no other holder ever has.
+        place of a random one for each try; it must be one that no other hold has, before or after: a release that is still
+        under way would end that one too.
 
         Each try waits for the server no longer than the client's socket_timeout, and as long again to undo one that was
         not answered. Raises LockOutcomeUnknown where that failed too; redis-py's ConnectionError or TimeoutError
@@ -153,12 +154,11 @@ class LeaseLock:
         sleep = self.sleep if sleep is None else not_negative(sleep, "sleep")
         blocking = self.blocking if blocking is None else blocking
         blocking_timeout = self.blocking_timeout if blocking_timeout is None else blocking_timeout
-        token = os.urandom(16).hex().encode() if token is None else self._commands.encode(token)
-        stop = (
-            None if blocking_timeout is None else time.monotonic() + not_negative(blocking_timeout, "blocking_timeout")
-        )
-        while not self._try(token):
-            left = math.inf if stop is None else stop - time.monotonic()
+        token = None if token is None else self._commands.encode(token)
+        patience = math.inf if blocking_timeout is None else not_negative(blocking_timeout, "blocking_timeout")
+        stop = time.monotonic() + patience
+        while not self._try(new_token() if token is None else token):
+            left = stop - time.monotonic()
             if not blocking or left <= 0:
                 return False
             time.sleep(min(sleep, left))

@@ -81,6 +81,8 @@ class RenewingLock(LeaseLock):
     def _try(self, token, *how):
         if not super()._try(token, *how):
             return False
+        if earlier := getattr(self._here, "keeper", None):  # if it still kept a hold, that is lost: here is another
+            earlier.lose()
         keeper = Keeper(self, self._here.hold)
         self._here.keeper, self._here.lost = keeper, keeper.lost
         self._newest = keeper.lost
