@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import os
 import time
 
 from redis.exceptions import RedisError
@@ -11,7 +10,7 @@ from redis.exceptions import RedisError
 from course_tasks.locks.bell import Bell
 from course_tasks.locks.commands import Script
 from course_tasks.locks.errors import LockError
-from course_tasks.locks.hold import milliseconds, not_negative
+from course_tasks.locks.hold import milliseconds, new_token, not_negative
 from course_tasks.locks.keys import beside
 from course_tasks.locks.lease import LeaseLock
 
@@ -134,7 +133,7 @@ class FairLock(LeaseLock):
         stop = time.monotonic() + patience
         outcome = None
         while outcome is None:
-            mine = os.urandom(16).hex().encode() if token is None else self._commands.encode(token)
+            mine = new_token() if token is None else self._commands.encode(token)
             outcome = self._wait(mine, stop) if blocking else self._try(mine, "try")
         return outcome
 
