@@ -240,7 +240,7 @@ def it_is_free_again_when_its_lease_is_over(ground):
 
 @promise
 def its_validity_is_never_more_than_the_server_has_left(ground):
-    lock = ground.lock(timeout=1)
+    lock = ground.lock(timeout=10)
     assert lock.validity == 0.0
 
     def check(at_least):
@@ -248,15 +248,15 @@ def its_validity_is_never_more_than_the_server_has_left(ground):
         assert at_least < lock.validity <= left
 
     lock.acquire()
-    check(0.5)
-    lock.extend(2)
-    check(2.5)
-    lock.extend(9, replace_ttl=True)
-    check(8)
-    lock.extend(1, replace_ttl=True)
-    check(8)
+    check(5)
+    lock.extend(20)
+    check(25)
+    lock.extend(90, replace_ttl=True)
+    check(80)
+    lock.extend(10, replace_ttl=True)
+    check(80)
     lock.reacquire()
-    check(8)
+    check(80)
     lock.release()
     assert lock.validity == 0.0
 
@@ -264,9 +264,9 @@ def its_validity_is_never_more_than_the_server_has_left(ground):
 @promise
 def its_validity_is_measured_from_before_the_question(ground):
     for place in ground.places(acquire_once):
-        with ground.at(place, lambda: time.sleep(0.05), timeout=1) as lock:  # a slow network
+        with ground.at(place, lambda: time.sleep(0.1), timeout=4) as lock:  # a slow network
             assert lock.acquire(blocking=False)
-            assert 0 < lock.validity <= 0.95, place
+            assert 0 < lock.validity <= 3.9, place
 
 
 @promise
