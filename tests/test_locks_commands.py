@@ -17,7 +17,8 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from course_tasks.breakpoints import Breakpoint, Trace, watched
 from course_tasks.locks import LeaseLock, LockOutcomeUnknown
-from course_tasks.locks.commands import BOUND, ReplyLost, Script, commands_of
+from course_tasks.locks.commands import ReplyLost, Script, commands_of
+from course_tasks.locks.likeness import BOUND
 
 SHORT = 0.2  # seconds that a client waits for a reply, where none will come
 

@@ -22,7 +22,7 @@ import hashlib
 import os
 import weakref
 
-from redis import BlockingConnectionPool, ConnectionPool
+from redis import ConnectionPool
 from redis.exceptions import (
     ConnectionError,
     InvalidResponse,
@@ -31,14 +31,9 @@ from redis.exceptions import (
     ResponseError,
     TimeoutError,
 )
-from redis.maint_notifications import MaintNotificationsConfig
 from redis.sentinel import SentinelConnectionPool
 
-BOUND = 5.0  # seconds to wait for a reply where the client sets no socket_timeout; redis-py's own default
-
-# Settings that our connections don't take over, by how their names begin: retries; and what makes redis-py wait longer for
-# a reply than the client says while a managed server is moved.
-LEFT_OUT = ("retry", "maint_", "oss_", "orig_")
+from course_tasks.locks.likeness import likeness
 
 # Errors with which no reply came. Exactly these types: a server's own refusals (LOADING, NOAUTH) are subclasses.
 UNANSWERED = {ConnectionError, TimeoutError, InvalidResponse}
@@ -75,11 +70,11 @@ class Commands:
     """Sends commands, each once, over connections made as those of ``pool`` (a client's connection pool) are.
 
     Several threads may send at once; a process that was forked makes connections of its own. A reply is waited for as
-    long as the client's ``socket_timeout`` says, or ``BOUND`` seconds where it says nothing.
+    long as the client's ``socket_timeout`` says, or ``likeness.BOUND`` seconds where it says nothing.
     """
 
     def __init__(self, pool):
-        self._make_pool = _likeness(pool)
+        self._make_pool = likeness(pool)
         self._pool, self._pid = self._make_pool(), os.getpid()
         self.encode = self._pool.get_encoder().encode
 
@@ -195,25 +190,3 @@ def commands_of(client):
     # Two threads at once may make one each, and one of them is dropped, with no connection made. A mutex against that could
     # be copied by a fork while it is held.
     return _of_pools.get(pool) or _of_pools.setdefault(pool, Commands(pool))
-
-
-def _likeness(pool):
-    """A function that makes a pool like ``pool``, without its retries, and without a reference to it."""
-    settings = {key: value for key, value in pool.connection_kwargs.items() if not key.startswith(LEFT_OUT)}
-    settings |= {
-        "connection_class": pool.connection_class,
-        "max_connections": pool.max_connections,
-        "decode_responses": False,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-    settings["socket_timeout"] = settings.get("socket_timeout") or BOUND
-    settings["socket_connect_timeout"] = settings.get("socket_connect_timeout") or settings["socket_timeout"]
-    if isinstance(pool, SentinelConnectionPool):
-        settings |= {"is_master": True, "check_connection": pool.check_connection}
-        del settings["connection_pool"]  # the other pool's link to the Sentinels; ours makes its own
-        service, sentinel = pool.service_name, pool.sentinel_manager
-        return lambda: SentinelConnectionPool(service, sentinel, **settings)
-    if isinstance(pool, BlockingConnectionPool):
-        settings |= {"queue_class": pool.queue_class, "timeout": min(pool.timeout or BOUND, settings["socket_timeout"])}
-        return lambda: BlockingConnectionPool(**settings)
-    return lambda: ConnectionPool(**settings)

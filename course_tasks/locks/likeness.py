@@ -1,0 +1,33 @@
+"""Pools of connections made as a client's own are, apart from what a lock's commands can't have."""
+
+from redis import BlockingConnectionPool, ConnectionPool
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.sentinel import SentinelConnectionPool
+
+BOUND = 5.0  # seconds to wait for a reply where the client sets no socket_timeout; redis-py's own default
+
+# Settings that our connections don't take over, by how their names begin: retries; and what makes redis-py wait longer for
+# a reply than the client says while a managed server is moved.
+LEFT_OUT = ("retry", "maint_", "oss_", "orig_")
+
+
+def likeness(pool):
+    """A function that makes a pool like ``pool``, without its retries, and without a reference to it."""
+    settings = {key: value for key, value in pool.connection_kwargs.items() if not key.startswith(LEFT_OUT)}
+    settings |= {
+        "connection_class": pool.connection_class,
+        "max_connections": pool.max_connections,
+        "decode_responses": False,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    settings["socket_timeout"] = settings.get("socket_timeout") or BOUND
+    settings["socket_connect_timeout"] = settings.get("socket_connect_timeout") or settings["socket_timeout"]
+    if isinstance(pool, SentinelConnectionPool):
+        settings |= {"is_master": True, "check_connection": pool.check_connection}
+        del settings["connection_pool"]  # the other pool's link to the Sentinels; ours makes its own
+        service, sentinel = pool.service_name, pool.sentinel_manager
+        return lambda: SentinelConnectionPool(service, sentinel, **settings)
+    if isinstance(pool, BlockingConnectionPool):
+        settings |= {"queue_class": pool.queue_class, "timeout": min(pool.timeout or BOUND, settings["socket_timeout"])}
+        return lambda: BlockingConnectionPool(**settings)
+    return lambda: ConnectionPool(**settings)
