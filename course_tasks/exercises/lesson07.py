@@ -135,6 +135,8 @@ EXERCISES = [
             "somebody touched the key since WATCH.",
         ),
         findings={
+            "raised": "Read those lines from the last one upwards. If it is your own LockNotOwnedError, though nobody came in "
+            "between: the client answers in bytes, and b'x' == 'x' is False.",
             "kept": "release() must delete the key where it has your token. The client answers in bytes, and "
             "b'x' == 'x' is False.",
             "no_lease": "px= is the lease in milliseconds, a whole number; timeout is in seconds.",
