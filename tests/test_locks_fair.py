@@ -367,6 +367,18 @@ def test_a_holder_that_is_killed(client, server, crew):
     nothing_left(client)
 
 
+def test_a_waiter_looks_when_the_lease_ends(client, server, crew):
+    """Nobody rings, and this one would not look for a minute otherwise."""
+    (worker,) = crew(1)
+    worker.ready(server, "worker", "Patient")
+    holder(client, timeout=1)
+    began = time.monotonic()
+    worker.start("_ = enter('worker')")
+    assert worker.answer() - began < 1 + LENIENT
+    worker.release()
+    nothing_left(client)
+
+
 def test_a_lease_that_ends_leads_to_no_second_queue(client, server, crew):
     """Whoever comes then finds the lock free, and calls the first in the queue instead of taking it."""
     lock = holder(client, Patient)
