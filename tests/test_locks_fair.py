@@ -1,119 +1,30 @@
 """FairLock: who comes first is served first, whatever happens to the others who wait. With real processes."""
 
 import contextlib
-import signal
 import threading
 import time
 
-import psutil
 import pytest
 import redis
-from conftest import THOROUGH
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from labs import LONG, PLAYER, CellError, Kernel, wait_for
+from fair_workers import (
+    LENIENT,
+    NAME,
+    NAMES,
+    QUEUE,
+    Patient,
+    Worker,
+    altered,
+    count_anew,
+    entered,
+    everybody_listens,
+    holder,
+    nothing_left,
+    questions,
+)
+from labs import LONG, CellError, wait_for
 
 from course_tasks.breakpoints import Breakpoint, Trace, watched
 from course_tasks.locks import FairLock, LockOutcomeUnknown, RenewingLock
-from course_tasks.locks.commands import Script
-
-NAME, QUEUE = "mail", "{mail}:queue"
-NAMES = ("first", "second", "third")
-LENIENT = 2.0  # seconds: what takes 0.2 s may take so long on a busy machine; far less than any lease of 60 s
-
-
-def altered(script, old, new):
-    """FairLock's script of that name with ``old`` replaced by ``new``: for variants that are known to be wrong."""
-    text = getattr(FairLock, script).text
-    assert old in text
-    return Script(text.replace(old, new))
-
-
-class Patient(FairLock):
-    """Nobody looks again by itself: what happens in a test with it, happens because somebody was rung."""
-
-    CLAIM_WITHIN = 60.0
-
-
-class Credulous(FairLock):
-    """Whoever claims has the turn."""
-
-    ASK = altered("ASK", "turn == me or", "how == 'claim' or turn == me or")
-
-
-# Workers ------------------------------------------------------------------------------------------------------------
-
-WORKER = """
-import time
-import redis
-from course_tasks.breakpoints import Breakpoint, watched
-from test_locks_fair import NAME, Credulous, FairLock, Patient
-
-def stop():
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def connect(socket, **place):
-    global client, own
-    client = own = redis.Redis(unix_socket_path=socket)
-    if place:
-        own = watched(client, Breakpoint(globals()[place.pop("action")], **place))
-
-def make(kind, **options):
-    global lock
-    lock = globals()[kind](own, NAME, **options)
-
-def enter(me, **options):
-    if lock.acquire(**options):
-        client.rpush("entered", me)
-        return time.monotonic()
-
-"""
-
-
-class Worker(Kernel):
-    """A process with a FairLock: one call at a time goes in, and its answer comes out."""
-
-    busy = False  # whether a call has not been answered yet
-
-    def __init__(self, cwd):
-        imports = PLAYER[PLAYER.index("from course_tasks") : PLAYER.index("answers =")]
-        super().__init__(cwd, source=PLAYER.replace(imports, WORKER))
-
-    def ready(self, server, name, kind="FairLock", timeout=60, **place):
-        """Make its lock, with a breakpoint at ``place`` if there is one; it enters as ``name``."""
-        self.name, self.server = name, server
-        self.cell(f"connect({server.socket!r}, **{place!r}); make({kind!r}, timeout={timeout})")
-        return self
-
-    def start(self, cell):
-        self.busy = True
-        super().start(cell)
-
-    def answer(self, *arguments):
-        answer = super().answer(*arguments)
-        self.busy = False
-        return answer
-
-    def queue(self, **options):
-        """Let it acquire the lock, and return when it is one more in the queue, or has stopped or died before it was."""
-        with self.server.client() as client:
-            before = client.llen(QUEUE)
-            self.start(f"_ = enter({self.name!r}, **{options!r})")
-            wait_for(lambda: client.llen(QUEUE) > before or self.halted, "for the worker to queue")
-
-    def release(self):
-        self.cell("lock.release()")
-
-    @property
-    def halted(self):
-        """Whether it stands still (SIGSTOP) or has ended."""
-        return self.process.poll() is not None or psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-
-    def go_on(self):
-        self.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -137,37 +48,6 @@ def crew(tmp_path_factory):
 @pytest.fixture
 def client(server):
     return server.client()
-
-
-def holder(client, kind=FairLock, **options):
-    """The lock, held by this process."""
-    lock = kind(client, NAME, **{"timeout": 60, **options})
-    assert lock.acquire(blocking=False)
-    return lock
-
-
-def entered(client):
-    return [name.decode() for name in client.lrange("entered", 0, -1)]
-
-
-def nothing_left(client):
-    """Fail unless every key is gone, apart from what a test has written itself."""
-    assert [key for key in client.keys() if key != b"entered"] == []
-
-
-def questions(client):
-    """How many scripts the server has run since it forgot its counts; it knows them all, so that each is one EVALSHA."""
-    return client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
-
-
-def count_anew(client):
-    for script in (FairLock.ASK, FairLock.LOOK, FairLock.LEAVE):
-        client.script_load(script.text)
-    client.config_resetstat()
-
-
-def everybody_listens(client, count):
-    wait_for(lambda: client.info("clients")["blocked_clients"] == count, "for the waiters to listen")
 
 
 # Order, and being woken ---------------------------------------------------------------------------------------------
@@ -603,137 +483,3 @@ def test_it_goes_with_renewal(client):
     waiter.join(LONG)
     assert client.get(NAME)
     assert client.llen(QUEUE) == 0
-
-
-# The scripts, against what a queue promises --------------------------------------------------------------------------
-
-
-class Line:
-    """Asks the scripts of ``kind`` on behalf of several waiters, and asserts of each answer what a fair queue promises."""
-
-    def __init__(self, client, kind):
-        self.client, self.lock = client, kind(client, NAME)
-        self.line = []  # the tokens of who waits and has not lost its place, in the order in which they came
-        self.holding = None
-        self.tokens, self.made = {}, 0
-
-    def ask(self, who, how):
-        if how != "claim":
-            if who in self.tokens and self.tokens[who] in (*self.line, self.holding, self.turn()):
-                return  # one who waits, or holds, does not come once more
-            self.made += 1
-            self.tokens[who] = b"%d" % self.made
-        me = self.tokens.get(who, b"nobody")
-        offered = self.turn() if self.turn() != self.holding else None
-        if self.lock._commands.send(*self.lock._acquire_command(me, how)):
-            if me != self.holding:
-                assert self.holding is None, "two inside"
-                assert self.line[:1] in ([], [me]), "out of turn"
-                assert how != "claim" or me in self.line, "its turn had been given away"
-            self.line = [token for token in self.line if token != me]
-            self.holding = me
-            assert self.client.pttl(NAME) > FairLock.CLAIM_WITHIN * 1000, "no lease"
-        else:
-            assert me != offered, "refused although it has the turn"
-            if how == "join":
-                self.line.append(me)
-            assert self.holding or self.offered_to_the_first() or not self.line, "nobody can get in"
-
-    def leave(self, who):
-        me = self.tokens.get(who, b"nobody")
-        known, had_turn = me == self.holding or me in self.line, me == self.turn()
-        assert self.lock._commands.send(*self.lock._release_command(me)) == known, "what it says that it did"
-        self.line = [token for token in self.line if token != me]
-        if me == self.holding:
-            self.holding = None
-        if had_turn:
-            assert self.offered_to_the_first() if self.line else self.turn() is None, "not handed on"
-        assert not self.client.exists(QUEUE + ":" + me.decode())
-
-    def end(self):
-        """The lease or the turn ends, whichever there is."""
-        if self.turn() and self.turn() != self.holding:
-            self.line.remove(self.turn())
-        self.holding = None
-        self.client.delete(NAME)
-
-    def turn(self):
-        return self.client.get(NAME)
-
-    def offered_to_the_first(self):
-        bell = b"%b:%b" % (QUEUE.encode(), self.line[0]) if self.line else None
-        return (
-            bell
-            and self.turn() == self.line[0]
-            and 0 < self.client.pttl(NAME) <= FairLock.CLAIM_WITHIN * 1000
-            and self.client.llen(bell) == 1
-        )
-
-    def close(self):
-        """All leave; nothing may be left but what expires."""
-        for who in self.tokens:
-            self.leave(who)
-        assert self.turn() is None
-        assert not self.client.exists(QUEUE)
-        assert all(self.client.pttl(key) > 0 for key in self.client.keys())
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["join", "join", "try", "claim", "claim", "leave", "end"]), st.integers(0, 3)),
-    max_size=30,
-)
-
-
-def behaves(client, kind, examples):
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @given(STEPS)
-    def walk(steps):
-        client.flushdb()
-        line = Line(client, kind)
-        for what, who in steps:
-            if what == "end":
-                line.end()
-            elif what == "leave":
-                line.leave(who)
-            else:
-                line.ask(who, what)
-        line.close()
-
-    walk()
-
-
-def test_the_scripts_keep_what_a_queue_promises(client):
-    behaves(client, FairLock, 1000 if THOROUGH else 200)
-
-
-@pytest.mark.parametrize(
-    ("script", "old", "new", "broken"),
-    [
-        ("ASK", "turn == me or", "how == 'claim' or turn == me or", "two inside|out of turn|given away"),
-        ("ASK", "or call_next()", "", "out of turn"),
-        ("ASK", "lpop", "rpop", "out of turn|first|nobody can get in"),
-        ("ASK", "redis.call('rpush', queue, me)", "redis.call('lpush', queue, me)", "nobody can get in|not handed on"),
-        ("ASK", "'PX', ARGV[4]", "'PX', claim_within", "no lease"),
-        ("ASK", "how ~= 'claim'", "true", "given away"),
-        (
-            "LEAVE",
-            "call_next()\n            return 1",
-            "redis.call('del', lock)\n            return 1",
-            "not handed on",
-        ),
-        ("LEAVE", "== me then", "then", "."),
-        ("LEAVE", "redis.call('lrem', queue, 1, me)", "0", "."),
-        ("LEAVE", "redis.call('rpush', queue .. ':' .. first, 'your turn')", "", "not handed on"),
-    ],
-)
-def test_scripts_that_are_known_to_be_wrong_are_found_out(client, script, old, new, broken):
-    wrong = type("Wrong", (FairLock,), {script: altered(script, old, new)})
-    with pytest.raises(AssertionError, match=broken):
-        behaves(client, wrong, 1000)
