@@ -225,3 +225,9 @@ def test_a_fork_cannot_use_the_lab(lab):
     with os.fdopen(reading, "rb") as answer:
         assert answer.read().startswith(b"This lab belongs to the process that started it")
     assert lab.send("tasks.add", 1, 2).get(timeout=30) == 3
+
+
+@pytest.mark.parametrize("operation", [lambda lab: lab.end("worker1"), lambda lab: lab.send_signal("worker1", 19)])
+def test_a_single_name_is_not_taken_for_a_list_of_letters(lab, operation):
+    with pytest.raises(TypeError, match=r"such as \['worker1'\]"):
+        operation(lab)

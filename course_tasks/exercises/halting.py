@@ -30,13 +30,17 @@ class Between:
 
 
 class _Halted(threading.Thread):
-    """``acquire()``, halted before its step number ``step``; ``at`` is where, or None when it has ended before."""
+    """``acquire()``, halted before its step number ``step``; ``at`` is where, or None when it has ended before.
 
-    def __init__(self, acquire, step):
+    ``release()`` is called in this thread too, once :meth:`give_back` asks for it: some locks know a thread by its token.
+    """
+
+    def __init__(self, acquire, release, step):
         super().__init__(daemon=True)
-        self.acquire, self.left = acquire, step
+        self.acquire, self.release, self.left = acquire, release, step
         self.at, self.given = None, False
         self.stands, self.go_on = threading.Event(), threading.Event()
+        self.answered, self.over = threading.Event(), threading.Event()
 
     def run(self):
         sys.settrace(self._called)
@@ -45,6 +49,14 @@ class _Halted(threading.Thread):
         finally:
             sys.settrace(None)
             self.stands.set()
+            self.answered.set()
+        self.over.wait()
+        if self.given:
+            self.release()
+
+    def give_back(self):
+        self.over.set()
+        self.join(PATIENCE)
 
     def _called(self, frame, event, argument):
         if traces.is_learners(frame.f_code.co_filename):
@@ -70,18 +82,18 @@ def both_given(make, attempt):
     for step in range(STEPS):
         name = f"step{step}"
         one, other = make(name), make(name)
-        halted = _Halted(lambda one=one: attempt(one), step)
+        halted = _Halted(lambda one=one: attempt(one), one.release, step)
         halted.start()
         halted.stands.wait(PATIENCE)
         at = halted.at
         also = attempt(other) if at else False
         halted.go_on.set()
-        halted.join(PATIENCE)
+        halted.answered.wait(PATIENCE)
         if halted.given and also:
             return at
-        for lock, given in ((one, halted.given), (other, also)):
-            if given:
-                lock.release()
+        halted.give_back()
+        if also:
+            other.release()
         if at is None:
             return None
     return None

@@ -91,10 +91,12 @@ class Crew:
 
     def end(self, names):
         """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""
+        _several(names)
         self._line.call("end", names=names)
 
     def send_signal(self, names, number):
         """Send signal ``number`` to the whole process trees of ``names``; after SIGSTOP, return once all have stopped."""
+        _several(names)
         self._line.call("send", names=names, number=number)
 
     def exit_status(self, name):
@@ -217,3 +219,9 @@ def worker_command(name):
     """The command line of the worker called ``name``; the three options spare it a second of greeting its neighbours."""
     spared = ("--without-mingle", "--without-gossip", "--without-heartbeat")
     return ["celery", "-A", "course_tasks", "worker", "--loglevel=info", "-n", f"{name}@localhost", *spared]
+
+
+def _several(names):
+    """Raise TypeError where ``names`` is a single name: it would be taken for a list of letters, and nothing would happen."""
+    if isinstance(names, str):
+        raise TypeError(f"names is a list of processes, such as [{names!r}]")

@@ -75,10 +75,10 @@ class OneCommand(Leased):
 
 @passes("07.1")
 class Shipped(LeaseLock):
-    """The course's own, which sends its commands over connections of its own. Its holder may be another thread's, here."""
+    """The course's own: its commands go over connections of its own, and each thread sees its own hold only."""
 
     def __init__(self, client, name, timeout=2.5):
-        super().__init__(client, name, timeout, blocking=False, thread_local=False)
+        super().__init__(client, name, timeout, blocking=False)
 
 
 @fails("07.1", "theirs")
