@@ -21,8 +21,9 @@ setup:
 lab: setup
 	@$(COURSE) -m tools.lab $(ARGS)
 
+# As many tests side by side as there are processors: they wait for servers and workers more than they compute.
 test: setup
-	$(COURSE) -m pytest $(ARGS)
+	$(COURSE) -m pytest -n logical --dist worksteal $(ARGS)
 
 lessons: setup
 	$(COURSE) -m tools.lessons $(ARGS)
