@@ -328,22 +328,40 @@ class Interrupted(BaseException):
     """What a signal's handler raises: KeyboardInterrupt, Celery's soft time limit."""
 
 
-def test_an_interrupt_while_the_answer_is_awaited_leaves_no_lock(server):
+@pytest.fixture
+def interrupted():
+    """Returns whether ``function`` was interrupted by a signal, 0.2 s after it began."""
+
     def interrupt(*_):
         raise Interrupted
 
+    def call(function):
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        return isinstance(raised(function), Interrupted)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield call
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupt_while_the_answer_is_awaited_leaves_no_lock(server, interrupted):
     lock = LeaseLock(server.client(), "mail")
     lock.locked()
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with server.stopped():
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
-            assert isinstance(raised(lock.acquire), Interrupted)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with server.stopped():
+        assert interrupted(lock.acquire)
     assert server.client().get("mail") is None
     assert lock.acquire(blocking=False)
+
+
+def test_a_reply_that_comes_after_an_interrupt_is_nobodys(server, interrupted):
+    bare = server.client(protocol=2, driver_info=None)  # connects without asking the server, which can't answer
+    with watched(bare, Breakpoint(server.resume, before="INCR")) as client:
+        commands = commands_of(client)
+        commands.send("SET", "n", 1)
+        with server.stopped():
+            assert interrupted(lambda: commands.send("SET", "n", 41))
+            assert commands.send("INCR", "n") in (42, 2)  # two connections, so in either order
 
 
 def test_a_release_that_is_not_heard_of(server, link):

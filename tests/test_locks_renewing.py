@@ -85,13 +85,15 @@ def test_it_says_so_in_time_while_the_server_does_not_answer(server):
 
 
 def test_a_lock_that_was_lost_stays_lost_though_the_key_is_there(server):
-    """The answer to a renewal is late; then the key is the lock's own, and the work has been told to stop."""
-    late = Breakpoint(lambda: lock.lost.wait(LONG), after="EVALSHA")
-    with watched(server.client(), late) as client:
-        lock = RenewingLock(client, "mail", timeout=LEASE)
+    """The answer to an extension is late; then the key is the lock's own, and the work has been told to stop."""
+    with RenewingLock(server.client(), "mail") as lock:
+        lock.extend(1)  # the server knows the script from now on
+    with watched(server.client(), Breakpoint(lambda: lock.lost.wait(LONG), after="EVALSHA")) as client:
+        lock = RenewingLock(client, "mail", timeout=LEASE, thread_local=False, max_hold=0.001)
         lock.acquire()
-        lock._commands.look("SET", "mail", lock._hold.token)  # as if its lease were longer than it knows
-        assert lock.lost.wait(LONG)
+        server.client().pexpire("mail", 60_000)
+        assert isinstance(in_a_thread(lambda: raised(lock.extend, 600)), LockNotOwnedError)
+        assert lock.lost.is_set() and lock.owned()
         assert lock.validity == 0.0 and isinstance(raised(lock.extend, 1), LockNotOwnedError)
         assert isinstance(raised(lock.release), LockNotOwnedError)
     assert server.client().get("mail") is None
@@ -204,7 +206,7 @@ def test_each_hold_is_lost_for_itself(server):
 
 def test_a_hold_that_is_followed_by_another_is_lost(server):
     lost = Heard()
-    lock = RenewingLock(server.client(), "mail", on_lost=lost)
+    lock = RenewingLock(server.client(), "mail", timeout=100 * LONG, on_lost=lost)
     lock.acquire()
     first = lock.lost
     server.client().delete("mail")

@@ -94,9 +94,10 @@ class RenewingLock(LeaseLock):
         return True
 
     def _extend(self, hold, seconds, replace):
-        if self.lost.is_set():
+        extended = not self.lost.is_set() and super()._extend(hold, seconds, replace)
+        if self.lost.is_set():  # looked at again: the answer may have come when the work had been told to stop
             raise LockNotOwnedError("Cannot extend a lock that was lost while it was held", self.name)
-        return super()._extend(hold, seconds, replace)
+        return extended
 
     def _adopt(self, keeper, hold):
         """Let this thread, one of the keeper's, see the hold as the thread sees it that acquired the lock."""
