@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-MODULES = ("lab", "history", "locks", "contention", "setup")
+MODULES = ("lab", "history", "locks", "contention", "schedules", "setup")
 
 
 def main():
