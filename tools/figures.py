@@ -3,7 +3,9 @@
 Run again, the pictures differ as two runs differ: by milliseconds, and in which worker took which task.
 """
 
+import functools
 import inspect
+import json
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -11,10 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_tasks import Lab, compare, tasks
+from course_tasks import Lab, compare, interleavings, pause, tasks
 from course_tasks.history import theme
+from course_tasks.locks import FairLock, FencedLock, LeaseLock
 
-IMG = Path(__file__).resolve().parent.parent / "img"
+ROOT = Path(__file__).resolve().parent.parent
+IMG = ROOT / "img"
 FIRST, LAST = "outbox.oldest_unsent()", "outbox.mark_sent("  # where the lines begin and end that must be alone
 
 
@@ -51,14 +55,28 @@ def code():
         figure.savefig(IMG / "code.png", dpi=192)
 
 
+def of_lesson(stem, cell_id, name):
+    """What a cell of a lesson defines as ``name``: a broken lock is written in the lesson that breaks it, and nowhere else."""
+    cells = json.loads((ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    names = dict(vars(interleavings)) | {each: getattr(interleavings, each) for each in interleavings.__all__}
+    exec("".join(next(cell["source"] for cell in cells if cell["id"] == cell_id)), names)
+    return names[name]
+
+
 def main():
     IMG.mkdir(exist_ok=True)
+    get_then_set = of_lesson("05_get_then_set", "steps", "get_then_set")
+    save(interleavings.search(get_then_set).timeline(), "counterexample")
     with Lab(workers=3, live=False) as lab:
         short = lab.run(every=3, takes=0.5, seconds=11)
         save(short.timeline(title="A tick every 3 s, and each task is done before the next"), "schedule")
         save(lab.run(every=1, takes=2.5, seconds=8).timeline(), "mail")
         before, after = (lab.run(lock, every=1, takes=1.6, seconds=8) for lock in (None, redis_lock))
         save(compare({"Without a lock": before, "With a lock": after}), "before_after")
+        fenced, paused = functools.partial(FencedLock, timeout=2), pause(3, when="read")
+        save(lab.run(fenced, every=0.8, takes=0.5, seconds=4.6, mails=2, faults=paused).timeline(), "paused_holder")
+        poll, queue = (lab.contend(lock, contenders=4, holds=0.15, seconds=3) for lock in (LeaseLock, FairLock))
+        save(compare({"Asking again and again": poll, "A queue": queue}), "waiting")
     code()
 
 
