@@ -132,7 +132,7 @@ def says_nothing(client, name, token, lease):
     client.eval(COMPARE + "redis.call('pexpire', KEYS[1], ARGV[2], 'GT')", 1, name, token, int(lease * 1000))
 
 
-@fails("08.1", "length")
+@fails("08.1", "answer")
 def bytes_and_text(client, name, token, lease):
     if client.get(name) == token.decode():
         return client.pexpire(name, int(lease * 1000))
