@@ -62,7 +62,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Event:
-    """``who`` did something of this ``kind`` at ``t``, by time.monotonic().
+    """``who`` had done something of this ``kind`` at ``t``, by time.monotonic(). (So another may enter before one "released".)
 
     ``number`` is what was given, read or written; of a fault, ``fault`` says which, ``inside`` whether it landed inside a
     hold: after acquire() had returned, and before release() was called.

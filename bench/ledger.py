@@ -9,9 +9,10 @@ the lock, token 2, and reads 5. At 0.3 s A wakes and writes 6. If tokens come wi
 accepted. At 0.4 s B writes 6, token 2: accepted. No token was out of order, and A's increment is lost. So whoever reads in
 order to write shows the token at the read already. Then the database knows of B when A's write comes, and refuses it.
 
-Then no update can be lost, as long as each hold has a higher token than those before. Take a write that is accepted, and
-the read that it is based on. What is accepted in between has a token at least as high, because the read has kept it; and
-none that is higher, or the write would have been refused. So it is of the same hold, which does one thing after another.
+Then no update can be lost, as long as no two holds have the same token. Take a write that is accepted, and the read that it
+is based on. What is accepted in between has a token at least as high, because the read has left it there; and none that is
+higher, or the write would have been refused. So it is of the same hold, which does one thing after another. That the token
+is higher for each new holder is what keeps the new one from being refused instead of the old.
 """
 
 import contextlib
