@@ -47,7 +47,9 @@ def check_leased(lock, bench):
     if wrong := killing.frees_itself(bench, lock):
         return wrong
     if set(sent) == {"SET"}:
-        return not_yet("lessons", "It holds, and sends SET and nothing else to take the lock, as in the lesson.")
+        return not_yet(
+            "lessons", "It comes free in time, and sends nothing but SET to take the lock, as in the lesson."
+        )
     run = bench.contend(functools.partial(lock, timeout=1), seconds=2.5, faults=kill(after=0.5))
     if run.verdict.outcome == "invalid":
         return not_yet("together", f"Six contended. {run.verdict.sentence}.", run)
