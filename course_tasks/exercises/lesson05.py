@@ -191,7 +191,11 @@ EXERCISES = [
             "at once. A pipeline without MULTI sends several; WATCH needs MULTI and EXEC after it.",
             "freed": "Who was refused, or has released already, must leave the lock alone: it is another one's now.",
             "locked": "Who was refused has left something behind that the holder's release() does not take away.",
-            "together": "Six processes share nothing but the server. What does your lock keep anywhere else?",
+            "together": "Six processes share nothing but the server. What in your lock differs from one to the next: something "
+            "that it keeps outside the server, or a value that it sets?",
+            "raised": "Read those lines from the last one upwards. A WatchError says that the key was changed since WATCH: "
+            "catch it, and acquire() returns False.",
+            "endless": "acquire() makes one attempt. Where the lock is taken, it returns False and does not wait.",
         },
     ),
     Exercise(
@@ -206,7 +210,7 @@ EXERCISES = [
             "yield ENTER stands behind the second look, then LEAVE, then DEL. On every other way the function returns.",
         ),
         findings={
-            "look": 'The first thing is to look: (yield GET("lock")).',
+            "look": 'The first thing is to look: (yield GET("lock")). Without yield nothing is sent.',
             "taken": "Who finds the key there goes away: return, before anything else.",
             "take": 'Where the key is not there, it is set to one\'s own name: yield SET("lock", me).',
             "name": "A second look can tell one from the other only by the name: set the key to me.",
@@ -215,6 +219,8 @@ EXERCISES = [
             "alone": "Who finds another name there goes away and leaves the key as it is.",
             "shy": 'Compare what the second look gives with me. The yield needs brackets: (yield GET("lock")) == me.',
             "give_back": 'After ENTER come LEAVE and then yield DEL("lock"), so that the next one finds no key.',
+            "raised": "Each yield is one step: one command, ENTER or LEAVE. To compare its answer, put brackets around the "
+            'yield: (yield GET("lock")) == me.',
         },
     ),
 ]

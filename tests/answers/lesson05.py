@@ -152,6 +152,20 @@ class WatchedInVain(Base):
             return pipe.set(self.name, "taken")
 
 
+@fails("05.1", "raised")
+class WatchedAndSurprised(Base):
+    """It watches, and does not expect to be told."""
+
+    def acquire(self):
+        with self.client.pipeline() as pipe:
+            pipe.watch(self.name)
+            if self.client.get(self.name) is not None:
+                return False
+            pipe.multi()
+            pipe.set(self.name, "taken")
+            return pipe.execute()
+
+
 @fails("05.1", "everybody")
 class IgnoresTheAnswer(Base):
     def acquire(self):
@@ -253,6 +267,17 @@ class InTheMemoryOfOneProcess(Base):
         taken.discard(self.name)
 
 
+@fails("05.1", "together")
+class OnePlaceForEachProcess(Base):
+    """Of one process, only the first is new in the set; of six, each one is."""
+
+    def acquire(self):
+        return self.client.sadd(self.name, os.getpid()) == 1
+
+    def release(self):
+        self.client.srem(self.name, os.getpid())
+
+
 in_this_process = {}
 
 
@@ -335,6 +360,16 @@ def one_step(me):
         yield ENTER
         yield LEAVE
         yield DEL("lock")
+
+
+@fails("05.2", "look")
+def without_yield(me):
+    if GET("lock") is None:
+        yield SET("lock", me)
+        if GET("lock") == me:
+            yield ENTER
+            yield LEAVE
+            yield DEL("lock")
 
 
 @fails("05.2", "taken")
@@ -445,6 +480,15 @@ def keeps_it(me):
         if (yield GET("lock")) == me:
             yield ENTER
             yield LEAVE
+
+
+@fails("05.2", "raised")
+def two_in_one(me):
+    if (yield GET("lock")) is None:
+        yield SET("lock", me)
+        if (yield GET("lock")) == me:
+            yield ENTER, LEAVE
+            yield DEL("lock")
 
 
 @fails("05.2", "raised")
