@@ -5,7 +5,7 @@ import secrets
 
 from redis.exceptions import LockNotOwnedError
 
-from course_tasks.exercises import leases, locking
+from course_tasks.exercises import killing, leases, locking
 from course_tasks.exercises.definition import Exercise, not_yet, passed
 from course_tasks.exercises.wording import short
 
@@ -37,9 +37,10 @@ class TokenLock:
 
 def check_token_lock(lock, bench):
     """It has a lease from the first command on; and wherever the lease ends, it deletes nobody else's lock, and says so."""
-    if wrong := locking.in_turn(bench, lock) or locking.one_step(bench, lock):
+    long = functools.partial(lock, timeout=killing.LONG)
+    if wrong := locking.in_turn(bench, long) or locking.one_step(bench, long):
         return wrong
-    if wrong := leases.has_a_lease(bench, lock) or leases.deletes_only_its_own(bench, lock):
+    if wrong := killing.frees_itself(bench, lock) or leases.deletes_only_its_own(bench, lock):
         return wrong
     run = bench.run(functools.partial(lock, timeout=2.5))
     if run.verdict.outcome != "valid":
@@ -114,9 +115,8 @@ def check_deleted(answer, bench):
             return not_yet(finding, f"In {what}, your function finds {short(rows)}; there is {short(wanted)} to find.")
         if any(abs(row[2] - right[2]) > TOLERANCE for row, right in zip(rows, wanted, strict=True)):
             return not_yet("when", f"In {what}, your function finds {short(rows)}; there is {short(wanted)} to find.")
-    return passed(
-        f"Right for {len(HISTORIES)} small histories. In your run, {len(wanted)} locks were deleted by others."
-    )
+    times = "once" if len(wanted) == 1 else f"{len(wanted)} times"
+    return passed(f"Right for {len(HISTORIES)} small histories. In your run, somebody else's lock was deleted {times}.")
 
 
 EXERCISES = [
@@ -135,10 +135,11 @@ EXERCISES = [
             "somebody touched the key since WATCH.",
         ),
         findings={
-            "raised": "Read those lines from the last one upwards. If it is your own LockNotOwnedError, though nobody came in "
-            "between: the client answers in bytes, and b'x' == 'x' is False.",
+            "raised": "Read those lines from the last one upwards. px= takes an int, whole milliseconds. If it is your own "
+            "LockNotOwnedError, though nobody came in between: the client answers in bytes, and b'x' == 'x' is False.",
             "kept": "release() must delete the key where it has your token. The client answers in bytes, and "
             "b'x' == 'x' is False.",
+            **killing.HINTS,
             "no_lease": "px= is the lease in milliseconds, a whole number; timeout is in seconds.",
             "late_lease": "A holder can die between two commands. Set the key and its lease by one: SET with NX and PX.",
             "theirs": "Delete the key only if it has your token. If not, it is somebody else's, or nobody's.",
@@ -146,7 +147,8 @@ EXERCISES = [
             "token in each acquire().",
             "between": "You look, then the lease ends and somebody else gets the lock, then you delete. It has to be one step "
             "on the server: a script, DELIFEQ, or a transaction that watches the key from before you look.",
-            "silent": "Whoever comes too late must learn it: raise LockNotOwnedError, from redis.exceptions.",
+            "silent": "Whoever comes too late must learn it: raise LockNotOwnedError, from redis.exceptions. What does the "
+            "server answer then? 0 is not None.",
             "together": "All workers have to use the same key: the one that is called name.",
         },
     ),
@@ -169,6 +171,8 @@ EXERCISES = [
             "back": "The second one has released its own lock. Then there is no key.",
             "lost": "Where a lock compares its token, a late one deletes nothing; the history says “lost”, not “released”.",
             "when": "The time is that of the deletion, t of the event “released”.",
+            "nonsense": "Return a list with (who, whose, when), three values, for each lock that was deleted by another one; an "
+            "empty list where there was none.",
         },
         given=("late",),
     ),

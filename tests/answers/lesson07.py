@@ -178,6 +178,15 @@ class SaysNothing(Leased):
 
 
 @fails("07.1", "silent")
+class WaitsForNone(Leased):
+    """The script answers 0, and DEL too."""
+
+    def release(self):
+        if self.client.eval(COMPARE, 1, self.name, self.token) is None:
+            raise LockNotOwnedError("not mine")
+
+
+@fails("07.1", "silent")
 class SaysSomethingElse(Leased):
     def release(self):
         assert self.client.eval(COMPARE, 1, self.name, self.token) == 1, "not mine"
@@ -209,6 +218,47 @@ class LeaseAfterwards(Compared):
         return True
 
 
+@fails("07.1", "late_lease")
+class LeaseAtAnyRate(Compared):
+    """Whoever is killed runs no ``finally``."""
+
+    def acquire(self):
+        token, taken = uuid.uuid4().hex, False
+        try:
+            taken = self.client.set(self.name, token, nx=True)
+        finally:
+            if taken:
+                self.client.pexpire(self.name, int(self.timeout * 1000))
+        self.token = token
+        return bool(taken)
+
+
+@fails("07.1", "lengthened")
+class LeaseForEveryAttempt(Compared):
+    """In one transaction, but so do those who are refused."""
+
+    def acquire(self):
+        self.token = uuid.uuid4().hex
+        pipe = self.client.pipeline()
+        return pipe.setnx(self.name, self.token).pexpire(self.name, int(self.timeout * 1000)).execute()[0]
+
+
+@fails("07.1", "longer")
+class ItsOwnDefault(Compared):
+    """Whatever was asked for."""
+
+    def acquire(self):
+        self.token = uuid.uuid4().hex
+        return bool(self.client.set(self.name, self.token, nx=True, px=2500))
+
+
+@fails("07.1", "short")
+class MillisecondsForSeconds(Compared):
+    def acquire(self):
+        self.token = uuid.uuid4().hex
+        return bool(self.client.set(self.name, self.token, nx=True, px=int(self.timeout)))
+
+
 @fails("07.1", "two_steps")
 class LooksFirst(Compared):
     def acquire(self):
@@ -237,6 +287,13 @@ class BytesAndTextAndAnError(BytesAndText):
         if self.client.get(self.name) != self.token:
             raise LockNotOwnedError("not mine")
         self.client.delete(self.name)
+
+
+@fails("07.1", "raised")
+class AFractionOfAMillisecond(Compared):
+    def acquire(self):
+        self.token = uuid.uuid4().hex
+        return bool(self.client.set(self.name, self.token, nx=True, px=self.timeout * 1000))
 
 
 @fails("07.1", "together")
