@@ -14,6 +14,7 @@ from course_tasks.exercises.definition import not_yet
 
 LEASE = 1  # seconds, a whole number, so that EX and EXPIRE take it as it is
 GRACE = 0.8  # seconds after the end of the lease by which a lock must be free
+LONG = 3600  # seconds: a lease that no check sees the end of, not even where it is a thousand times too short
 DEFAULT = 2.0  # seconds: the lease of a lock that does not look at its argument
 
 LEFT = {
@@ -25,15 +26,37 @@ LEFT = {
     f"asked all the time, it was still taken after {LEASE + GRACE:g} s.",
 }
 
+HINTS = {
+    "short": "timeout is in seconds: EX and EXPIRE count seconds, PX and PEXPIRE milliseconds.",
+    "longer": "Is it the lease that was asked for? timeout is in seconds, and another number for each lock. And it is whoever "
+    "takes the lock that gives it the lease, not the next one who asks.",
+    "no_lease": "Ask the server for the TTL of the key. -1 is no lease: somebody has to send EXPIRE, or PEXPIRE. If it is a "
+    "thousand times too long: EX and EXPIRE count seconds, PX and PEXPIRE milliseconds.",
+    "late_lease": "At that place the key is there and has no lease. A process that is killed runs no finally, and whoever comes "
+    "later must not be the one to repair it. Do both in one step on the server.",
+    "lengthened": "Each attempt gave the lock a new lease, also the attempts that were refused. Only who has taken the lock may "
+    "set its lease.",
+}
+"""For an exercise's findings: the hint for each of those of :func:`frees_itself`."""
+
 
 def frees_itself(bench, lock):
     """Wherever a process is killed, the lock is free when its lease is over, asked for meanwhile or not, and not before.
 
-    ``lock`` takes (client, name, timeout=seconds). Returns the Outcome of a wrong answer, or None. Findings: "short",
-    "longer", "no_lease", "late_lease", "lengthened".
+    ``lock`` takes (client, name, timeout=seconds). Returns the Outcome of a wrong answer, or None. Findings: those of HINTS,
+    and "together" where another process is given the lock as soon as it asks.
     """
+    long = functools.partial(lock, timeout=LONG)
+    if all([bench.call(_given, long, bench.client, what="acquire()") for _ in range(2)]):
+        said = "One process had the lock. Another one made a lock of that name, asked, and was given it."
+        return not_yet("together", said)
     found = bench.call(_left_behind, lock, bench.client, seconds=8.0, what="The lock, whose holders die,")
     return found and not_yet(found[0], f"With timeout={LEASE}, {LEFT[found[0]].format(found[1])}")
+
+
+def _given(lock, client):
+    """Whether a process is given the lock that it asks for, and keeps."""
+    return bool(locking.attempt(lock(client, "kept")))
 
 
 def _left_behind(lock, client):
@@ -50,9 +73,7 @@ def _left_behind(lock, client):
             one.release()
 
     use(client, "warm")  # scripts are loaded now: the commands of a use are the same from here on
-    inside = (
-        len(boundaries(client, lambda own: take(own, "taken"))) - 1
-    )  # the place after the last command of acquire()
+    inside = len(boundaries(client, lambda own: take(own, "taken"))) - 1  # after the last command of acquire()
     places = boundaries(client, lambda own: use(own, "used"))
     began = [
         _killed(use, client, f"{asked}{n}", place) for n, place in enumerate(places) for asked in ("quiet", "asked")

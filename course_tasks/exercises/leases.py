@@ -1,12 +1,7 @@
-"""What a lock with a lease must do wherever that lease ends, tried without a lab, in a second.
+"""What a lock with a lease must do wherever that lease ends, tried without a lab, in a fraction of a second.
 
-Each function takes the bench and the learner's lock, a class or callable that takes (client, name, timeout=seconds), and
-returns the Outcome of a wrong answer, or None.
+That its lease does end is for :mod:`~course_tasks.exercises.killing` to find out, before this.
 """
-
-import contextlib
-import functools
-import time
 
 from redis.exceptions import LockNotOwnedError
 
@@ -14,59 +9,15 @@ from course_tasks.breakpoints import Breakpoint, boundaries, watched
 from course_tasks.exercises import locking
 from course_tasks.exercises.definition import not_yet
 
-LEASE = 0.2  # seconds: of the locks whose lease's end is waited for
-GRACE = 0.8  # seconds after the end of the lease by which such a lock must be free
-
-
-def has_a_lease(bench, lock):
-    """The lock comes free when its lease is over, also where its holder dies in the middle of ``acquire()``.
-
-    Findings: "no_lease", "late_lease".
-    """
-    found = bench.call(_free_again, lock, bench.client, seconds=8.0, what="The lock, whose lease should end,")
-    return found and not_yet(*found)
-
 
 def deletes_only_its_own(bench, lock):
     """A ``release()`` leaves the lock alone that another one was given when the lease ended, before it or within it.
 
-    Findings: "theirs", "between", "same_value"; and "silent" where a late one does not raise LockNotOwnedError.
+    ``lock`` takes (client, name) and has a lease. Returns the Outcome of a wrong answer, or None. Findings: "theirs",
+    "between", "same_value"; and "silent" where a late one does not raise LockNotOwnedError.
     """
     found = bench.call(_released_late, lock, bench.client, seconds=8.0, what="The lock, whose lease ended,")
     return found and not_yet(*found)
-
-
-def _free_again(lock, client):
-    """(finding, what was seen), or None."""
-    make = functools.partial(lock, timeout=LEASE)
-    locking.attempt(make(client, "free"))
-    if not _comes_free(make(client, "free")):
-        return "no_lease", f"A lock with timeout={LEASE} was acquired. After {LEASE + GRACE:g} s it was still taken."
-    for number, place in enumerate(boundaries(client, lambda own: locking.attempt(make(own, "places")))):
-        name = f"free{number}"
-        with watched(client, Breakpoint(_die, **place)) as mortal, contextlib.suppress(_Died):
-            locking.attempt(make(mortal, name))
-        if not _comes_free(make(client, name)):
-            died = f"With timeout={LEASE}, a holder died within acquire(), {_told(place)}."
-            return "late_lease", f"{died} After {LEASE + GRACE:g} s the lock was still taken."
-    return None
-
-
-def _comes_free(lock):
-    deadline = time.monotonic() + LEASE + GRACE
-    while not locking.attempt(lock):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-class _Died(BaseException):
-    """The process ends here: nothing that catches an Exception goes on."""
-
-
-def _die():
-    raise _Died
 
 
 def _released_late(lock, client):

@@ -9,6 +9,7 @@ import inspect
 from course_tasks.exercises import halting
 from course_tasks.exercises.definition import not_yet
 from course_tasks.exercises.traces import Trace
+from course_tasks.exercises.wording import short
 
 NAME = "mail"
 IN_TURN = {
@@ -51,12 +52,12 @@ def _in_turn(lock, client):
     """The first wrong answer of two locks, as (finding, what acquire() returned); None where all are right."""
     one, other = lock(client, NAME), lock(client, NAME)
     if not (answer := attempt(one)):
-        return "nobody", repr(answer)
+        return "nobody", short(answer)
     if answer := attempt(other):
-        return "everybody", repr(answer)
+        return "everybody", short(answer)
     one.release()
     if not (answer := attempt(other)):
-        return "kept", repr(answer)
+        return "kept", short(answer)
     return None
 
 

@@ -175,6 +175,51 @@ class WithoutNx(Base):
         return self.client.set(self.name, os.getpid(), ex=self.timeout)
 
 
+@fails("06.1", "everybody")
+class ZeroIsTrue(Base):
+    """In Lua it is."""
+
+    def acquire(self):
+        script = "if redis.call('setnx', KEYS[1], 1) then return redis.call('expire', KEYS[1], ARGV[1]) end return 0"
+        return self.client.eval(script, 1, self.name, self.timeout)
+
+
+@fails("06.1", "kept")
+class CountsDown(Base):
+    def acquire(self):
+        script = (
+            "local n = redis.call('incr', KEYS[1]) if n == 1 then redis.call('expire', KEYS[1], ARGV[1]) end return n"
+        )
+        return self.client.eval(script, 1, self.name, self.timeout) == 1
+
+    def release(self):
+        self.client.decr(self.name)
+
+
+@fails("06.1", "raised")
+class SelfInAScript(Base):
+    def acquire(self):
+        script = "if redis.call('setnx', KEYS[1], 1) == 1 then redis.call('expire', KEYS[1], self.timeout) return 1 end return 0"
+        return self.client.eval(script, 1, self.name)
+
+
+@fails("06.1", "longer")
+class LeasedByTheNextOne(Base):
+    """EXPIRE finds no key yet where the lock is taken, and so it is only whoever asks next that gives it a lease."""
+
+    def acquire(self):
+        return self.client.pipeline().expire(self.name, self.timeout).setnx(self.name, 1).execute()[1]
+
+
+@fails("06.1", "no_lease")
+class SecondsForMilliseconds(Base):
+    """A thousand times as long."""
+
+    def acquire(self):
+        script = "return redis.call('sadd', KEYS[1], 1) == 1 and redis.call('expire', KEYS[1], ARGV[1] * 1000)"
+        return self.client.eval(script, 1, self.name, self.timeout)
+
+
 @fails("06.1", "together")
 class CleansUpFirst(Base):
     """The lock of a dead process may be left: away with it."""
@@ -213,6 +258,12 @@ class AlwaysTwoSeconds(Scripted):
 class Hundredths(Scripted):
     def lease(self):
         return self.timeout * 100
+
+
+@fails("06.1", "short")
+class MillisecondsForSeconds(Scripted):
+    def lease(self):
+        return self.timeout
 
 
 @fails("06.1", "together")
