@@ -9,6 +9,7 @@ module                  what it is about
 ``bench``               what a check works with: calls, a Redis, a lab, all of them private and limited in time
 ``locking``             what every lock must do before anything goes wrong
 ``leases``              what a lock with a lease must do wherever that lease ends
+``renewals``            what a renewal must do wherever the lease ends that it renews
 ``killing``             what a lock with a lease must do wherever its holder is killed
 ``comparing``           values compared with those that are right
 ``mishaps``             what can go wrong in any answer

@@ -11,6 +11,7 @@ import time
 from course_tasks.breakpoints import Breakpoint, boundaries, watched
 from course_tasks.exercises import locking
 from course_tasks.exercises.definition import not_yet
+from course_tasks.exercises.wording import place_told
 
 LEASE = 1  # seconds, a whole number, so that EX and EXPIRE take it as it is
 GRACE = 0.8  # seconds after the end of the lease by which a lock must be free
@@ -86,8 +87,7 @@ def _left_behind(lock, client):
         time.sleep(DEFAULT)
         return "longer" if locking.attempt(make(client, f"quiet{inside}")) else "no_lease", None
     if not all(quiet):
-        moment, command = next(iter(places[quiet.index(False)].items()))
-        return "late_lease", f"{moment} {command}"
+        return "late_lease", place_told(places[quiet.index(False)])
     return None if len(free) == len(places) else ("lengthened", None)
 
 

@@ -8,6 +8,7 @@ from redis.exceptions import LockNotOwnedError
 from course_tasks.breakpoints import Breakpoint, boundaries, watched
 from course_tasks.exercises import locking
 from course_tasks.exercises.definition import not_yet
+from course_tasks.exercises.wording import place_told
 
 
 def deletes_only_its_own(bench, lock):
@@ -47,7 +48,7 @@ def _released_late(lock, client):
             raised = _raised_by(late.release)
         others.third()
         if others.both_in:
-            when = f"within release(), {_told(place)}" if place else "before release()"
+            when = f"within release(), {place_told(place)}" if place else "before release()"
             said = f"The lease ended {when}, and a second one got the lock. The release deleted it: a third one got it too."
             return "same_value" if others.same_value else "between" if place else "theirs", said
         if not place and not isinstance(raised, LockNotOwnedError):
@@ -87,9 +88,3 @@ class _Others:
 
     def _values(self):
         return {key: self.client.dump(key) for key in self.client.keys()}
-
-
-def _told(place):
-    """A place as it is said: "after GET"."""
-    moment, command = next(iter(place.items()))
-    return f"{moment} {command}"

@@ -5,9 +5,7 @@ import itertools
 import threading
 import time
 
-from redis.exceptions import WatchError
-
-from course_tasks.breakpoints import Breakpoint, boundaries, watched
+from course_tasks.exercises import renewals
 from course_tasks.exercises.definition import Exercise, not_yet, passed
 from course_tasks.exercises.wording import short
 from course_tasks.locks import LockNotOwnedError, RenewingLock
@@ -28,101 +26,13 @@ def renew(client, name, token, lease):
     return client.eval(script, 1, name, token, int(lease * 1000)) == 1
 
 
-NAME = "mail"
-OURS, THEIRS = b"8c1f-ours", b"47e0-theirs"
-LEASE = 30.5  # seconds to renew to; so long that no pause of the machine comes near what is told apart here
-CALLED = f"renew(…, lease={LEASE})"
-LITTLE, MUCH = 20_000, 60_000  # milliseconds that are left of a lease before
-
-
 def check_renew(answer, bench):
     """It lengthens one's own lease to as much as was asked for, and nobody else's, wherever that lease ends."""
-    found = bench.call(_renewed, answer, bench.client, what="Your function, tried on a server,")
-    if isinstance(found, tuple):
-        return not_yet(*found)
-    return passed(
+    wrong, places = renewals.renews_only_its_own(bench, answer)
+    return wrong or passed(
         "It renewed what was its own, and left alone what was gone or another's, also where the lease ended at one of the "
-        f"{found} places before and after its commands."
+        f"{places} places before and after its commands."
     )
-
-
-def _renewed(renew, client):
-    """(finding, what was seen) for the first thing that is wrong; how many places there were where all is right."""
-
-    def ask(own):
-        return renew(own, NAME, OURS, LEASE)
-
-    _put(client, OURS, LITTLE)
-    answer, left = ask(client), client.pttl(NAME) / 1000
-    if not answer and 30 < left <= LEASE:
-        return "answer", f"The lock was the token's own. {CALLED} renewed it, and returned {answer!r}."
-    if not answer and 15 < left <= LITTLE / 1000:
-        return "answer", f"The lock was the token's own. {CALLED} left it as it was, and returned {answer!r}."
-    if not 30 < left <= LEASE:
-        return "length", f"The lock was the token's own, with 20 s left. After {CALLED} it has {max(0, left):.3g} s."
-
-    client.delete(NAME)
-    answer = ask(client)
-    if client.exists(NAME):
-        return "recreated", f"The lease was over, and nobody had the lock. {CALLED} made it anew."
-    if answer:
-        return "answer", f"The lease was over, and nobody had the lock. {CALLED} returned {answer!r}."
-
-    _put(client, THEIRS, LITTLE)
-    answer = ask(client)
-    if wrong := _theirs(client, f"Another one had the lock. {CALLED}"):
-        return wrong
-    if answer:
-        return "answer", f"Another one had the lock. {CALLED} returned {answer!r}."
-
-    _put(client, OURS, LITTLE)
-    places = boundaries(client, ask)
-    for place in places:
-        if wrong := _between(ask, client, place):
-            return wrong
-
-    _put(client, OURS, MUCH)
-    answer, left = ask(client), client.pttl(NAME) / 1000
-    if left <= LEASE:
-        return "shorter", f"The lock was the token's own, with 60 s left. After {CALLED} it has {left:.3g} s."
-    if not answer:
-        return "answer", f"The lock was the token's own, with 60 s left. {CALLED} returned {answer!r}."
-    return len(places)
-
-
-def _put(client, value, left):
-    client.set(NAME, value, px=left)
-
-
-def _theirs(client, did, finding=None):
-    """What ``did`` wrong to the lock that another one has, as (finding, sentence); ``finding`` replaces the finding."""
-    if client.get(NAME) != THEIRS:
-        return finding or "taken", f"{did} took it away from them."
-    if (left := client.pttl(NAME)) > LITTLE:
-        return finding or "lengthened", f"{did} made their lease longer, from 20 s to {left / 1000:.3g} s."
-    return None
-
-
-def _between(ask, client, place):
-    """What is wrong where the lease ends at this ``place`` of renew(): another one gets the lock there, or nobody does."""
-    moment, command = next(iter(place.items()))
-    ends = {
-        "another one got the lock": lambda: _put(client, THEIRS, LITTLE),
-        "nobody got the lock": lambda: client.delete(NAME),
-    }
-    for then, end in ends.items():
-        _put(client, OURS, LITTLE)
-        happened = f"The lease ended {moment} {command}, and {then}. Your function"
-        with watched(client, Breakpoint(end, **place)) as own:
-            try:
-                ask(own)
-            except WatchError:
-                return "watch", f"{happened} raised WatchError."
-        if client.get(NAME) == OURS:
-            return "between", f"{happened} made the lock its own again."
-        if client.exists(NAME) and (wrong := _theirs(client, happened, "between")):
-            return wrong
-    return None
 
 
 # Work that listens ------------------------------------------------------------------------------------------------------
@@ -265,20 +175,7 @@ EXERCISES = [
             "redis.call('get', KEYS[1]) with ARGV[1].",
             "redis.call('pttl', KEYS[1]) is what is left, in milliseconds. tonumber(ARGV[2]) makes a number of the text.",
         ),
-        findings={
-            "length": "The lease is to be so many seconds from now. PEXPIRE counts in milliseconds, a whole number.",
-            "answer": "Return True where the lock is the token's own, renewed or long enough already, and False otherwise. "
-            "The client answers in bytes, as the token is.",
-            "recreated": "SET makes a key where there was none. A lock that was lost must stay lost: somebody may have been "
-            "inside meanwhile.",
-            "lengthened": "The key is there, and it isn't yours. Compare its value with the token first.",
-            "taken": "SET replaces the value, whoever's it was; XX only asks for a key to be there.",
-            "between": "You look, then the lease ends, then you act on what you saw. It has to be one step on the server: a "
-            "script, or a transaction that watches the key from before you look.",
-            "watch": "WatchError says that somebody touched the key since WATCH, and that EXEC did nothing. So look again, or "
-            "return False.",
-            "shorter": "Work may count on the time that is left. Look at PTTL in the same step, and only lengthen.",
-        },
+        findings=renewals.HINTS,
     ),
     Exercise(
         "08.2",

@@ -28,3 +28,9 @@ def short(value):
 def ended(status):
     """How a process ended that has this exit ``status`` (negative for a signal)."""
     return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+
+def place_told(place):
+    """A ``place`` of :func:`course_tasks.breakpoints.boundaries` as one says it: "after GET"."""
+    moment, command = next(iter(place.items()))
+    return f"{moment} {command}"
