@@ -9,7 +9,6 @@ import functools
 import itertools
 import os
 import sys
-import threading
 import time
 import traceback
 
@@ -17,35 +16,8 @@ from course_tasks import experiment, observation, section
 from course_tasks.history.recording import stream
 
 LOCK = "contended"  # the lock's name
-SILENT = 0.05  # seconds after which an attempt of which nothing was heard counts as waiting
 PATIENCE = 1.0  # seconds; redis-py gives up on a reply after 5
-
-
-class Attempt:
-    """One attempt to get in: what records its events, with ``record``; the waiting counts from the attempt's beginning.
-
-    A lock may wait in its ``acquire()`` without being asked to, and nobody would hear of it. So whoever :meth:`listen` s
-    records that it waits.
-    """
-
-    def __init__(self, record):
-        self.record, self.began = record, time.monotonic()
-        self._heard = False
-        self._one_at_a_time = threading.Lock()
-
-    def __call__(self, kind, **fields):
-        with self._one_at_a_time:
-            if kind == "waiting":
-                if self._heard:
-                    return None
-                fields["t"] = self.began
-            self._heard = True
-            return self.record(kind, **fields)
-
-    def listen(self):
-        """Record that this attempt waits, if it has gone on for a while and nothing was heard of it."""
-        if not self._heard and time.monotonic() - self.began > SILENT:
-            self("waiting")
+AGAIN = 0.05  # seconds from an error to the next attempt
 
 
 class Contender:
@@ -53,7 +25,6 @@ class Contender:
 
     def __init__(self, name):
         self.name, self.present = name, experiment.current()
-        self.attempt = None
 
     def get_ready(self):
         """Do all that takes time, say so, and return when the run begins."""
@@ -68,11 +39,9 @@ class Contender:
 
     def contend(self):
         """Get in again and again."""
-        threading.Thread(target=self._listen, name="listener", daemon=True).start()
         recorder = experiment.recorder(self.present.run, self.name)
         for number in itertools.count(1):
-            self.attempt = Attempt(functools.partial(recorder, task=f"{self.name}-{number}"))
-            self._try(self.attempt)
+            self._try(functools.partial(recorder, task=f"{self.name}-{number}"))
 
     def _try(self, record):
         try:
@@ -81,15 +50,10 @@ class Contender:
                     inside.work(self.present.takes)
         except BaseException as error:
             traceback.print_exc()
-            record("failed", detail={"error": BaseException.__repr__(error)})  # redis-py's own leaves the message out
+            record("failed", detail={"error": observation.described(error)})
             if not isinstance(error, Exception):  # sys.exit(), say
                 raise
-            time.sleep(section.POLL)
-
-    def _listen(self):
-        while True:
-            time.sleep(SILENT)
-            self.attempt.listen()
+            time.sleep(AGAIN)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import redis
 
 from course_tasks import halts, place
 from course_tasks.breakpoints import watched
-from course_tasks.history.recording import Recorder
+from course_tasks.history.recording import Recorder, unheard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +62,7 @@ def client(server, pid):
 
 def recorder(run, lane):
     """What writes the events of ``lane`` into the history of ``run``: a Recorder, or outside a lab one that writes nothing."""
-    if not place.lab():
-        return lambda kind, **fields: None
-    return Recorder(client("history", os.getpid()), run, lane)
+    return Recorder(client("history", os.getpid()), run, lane) if place.lab() else unheard
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,8 +1,6 @@
 """The critical section in which tasks do their work: who may enter, and what the history hears of it."""
 
 import contextlib
-import functools
-import inspect
 import os
 import threading
 import time
@@ -10,34 +8,9 @@ import time
 from redis.exceptions import LockNotOwnedError
 
 from course_tasks import experiment
+from course_tasks.waiting import Attempt, acquire
 
-POLL = 0.05  # seconds between two attempts where a lock's own acquire() does not wait
-WHOLE = (
-    0.97  # the share of a lease from which on it is said to be whole: a holder may count a hundredth less, for drift
-)
-
-
-def acquire(lock, *, wait, waiting):
-    """Acquire ``lock`` and return whether it was given.
-
-    Without ``wait``, one attempt. With it, ``waiting()`` is called once if the first attempt fails, and then the
-    lock's own ``acquire()`` waits, if it takes redis-py's argument ``blocking``; else it is asked again and again.
-    """
-    try:
-        waits_itself = "blocking" in inspect.signature(lock.acquire).parameters
-    except ValueError:  # built-in locks (threading.Lock) show no signature, and do take it
-        waits_itself = True
-    once = functools.partial(lock.acquire, blocking=False) if waits_itself else lock.acquire
-    if once():
-        return True
-    if not wait:
-        return False
-    waiting()
-    if waits_itself:
-        return bool(lock.acquire())
-    while not once():
-        time.sleep(POLL)
-    return True
+WHOLE = 0.97  # the share of a lease from which on it is whole: a holder may count a hundredth less, for drift
 
 
 class Inside:
@@ -77,21 +50,16 @@ def critical_section(name, present, record):
             yield Inside()
         return
     lock = experiment.lock_factory(present.run, os.getpid())(experiment.client("lock", os.getpid()), name)
-    asked = time.monotonic()
-
-    def waiting():
-        nonlocal asked
-        asked = None
-        record("waiting")
-
     with _overheard(lock, record) as lost:
-        if not acquire(lock, wait=present.if_locked == "wait", waiting=waiting):
+        with Attempt(record) as attempt:
+            given = acquire(lock, wait=present.if_locked == "wait", waiting=attempt.waiting)
+        if not given:
             record("skipped")
             yield False
             return
         inside = Inside(lock)
         try:
-            record("acquired", lease=_lease(lock, asked), token=inside.fence)
+            record("acquired", lease=_lease(lock, attempt), token=inside.fence)
             with _staying(record):
                 yield inside
         except BaseException:
@@ -149,18 +117,18 @@ def _overheard(lock, record):
             setattr(lock, name, callback)
 
 
-def _lease(lock, asked):
-    """Seconds until ``lock`` frees itself, as far as it says so; else None.
+def _lease(lock, attempt):
+    """Seconds until ``lock`` frees itself, as far as it says so; else None. ``attempt`` is the Attempt that got it.
 
     A lock says for how long it asks the server (``timeout``), and may say how much of that is left (``validity``). Else
-    the clock does, where the first attempt was granted, ``asked`` by ``time.monotonic()`` (None: the lock was waited for).
-    Less than the whole is left where the process was paused on its way out of ``acquire()``.
+    the clock does, where the lock was not waited for. Less than the whole is left where the process was paused on its way
+    out of ``acquire()``.
     """
     timeout, left = _attribute(lock, "timeout", int | float), _attribute(lock, "validity", int | float)
     if timeout is None:
         return None
     if left is None:
-        left = timeout if asked is None else timeout - (time.monotonic() - asked)
+        left = timeout if attempt.waited else timeout - (time.monotonic() - attempt.began)
     return timeout if left > WHOLE * timeout else max(0.0, left)
 
 

@@ -1,14 +1,11 @@
 """Contenders: processes that want one lock over and over, what becomes of them, and that nothing is left."""
 
-import threading
-
 import psutil
 import pytest
 from labs import CellError, Setnx, contend_until, kinds, kinds_so_far, wait_for
 from test_lab_faults import faults_of
 
 from course_tasks import kill, pause
-from course_tasks.contender import Attempt
 from course_tasks.locks import FairLock, LeaseLock
 
 NAMES = [f"contender{number}" for number in range(1, 7)]
@@ -262,38 +259,6 @@ def test_a_contender_that_cannot_start_is_told_with_what_it_wrote(lab, monkeypat
     assert "IndexError" in str(error.value)
     monkeypatch.undo()
     assert contend_until(lab, LeaseLock, contenders=2, until={"entered": 4}).notes == ()
-
-
-def test_the_waiting_counts_from_the_attempts_beginning():
-    told = []
-    attempt = Attempt(lambda kind, **fields: told.append((kind, fields)))
-    attempt.listen()
-    assert told == []  # it has only just begun
-    attempt.began -= 1
-    attempt.listen()
-    attempt.listen()
-    attempt("waiting")
-    attempt("acquired", lease=3)
-    assert told == [("waiting", {"t": attempt.began}), ("acquired", {"lease": 3})]
-    told.clear()
-    attempt = Attempt(lambda kind, **fields: told.append((kind, fields)))
-    attempt("acquired")
-    attempt.began -= 1
-    attempt.listen()
-    assert told == [("acquired", {})]
-
-
-def test_an_attempt_is_recorded_as_waiting_once_however_many_notice():
-    for _ in range(200):
-        told = []
-        attempt = Attempt(lambda kind, told=told, **fields: told.append(kind))
-        attempt.began -= 1
-        listener = threading.Thread(target=attempt.listen)
-        listener.start()
-        attempt("waiting")
-        attempt("acquired")
-        listener.join()
-        assert told == ["waiting", "acquired"]
 
 
 # How it ends ---------------------------------------------------------------------------------------------------------

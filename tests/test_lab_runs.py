@@ -11,7 +11,8 @@ from labs import Kernel, Setnx, kinds, most_inside, run_until, wait_for
 
 from course_tasks import kill
 from course_tasks.experiment import Experiment
-from course_tasks.mailroom import Outbox, letters
+from course_tasks.mailroom import letters
+from course_tasks.outbox import Outbox
 
 MAIL = "tasks.send_mail_from_queue"
 

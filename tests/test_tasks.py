@@ -12,11 +12,12 @@ import redis
 from celery import Celery
 from celery.exceptions import Retry
 
-from course_tasks import celery, experiment, mailroom, observation, place, section, tasks
+from course_tasks import celery, experiment, mailroom, observation, place, section, tasks, waiting
 from course_tasks.celery import ARGUMENTS, app
 from course_tasks.experiment import Experiment
+from course_tasks.outbox import RECIPIENT, Outbox
 from course_tasks.place import Place, foreign_settings
-from course_tasks.section import acquire, critical_section
+from course_tasks.section import critical_section
 
 WITH_LOCK = Experiment(run=1, lock=True)
 
@@ -96,7 +97,8 @@ def test_a_lock_that_is_taken_is_waited_for(handed_over):
     record = Recorded()
     with critical_section("mail", Experiment(run=1, lock=True, if_locked="wait"), record) as inside:
         assert inside
-    assert record == ["waiting", "acquired", "entered", "left", "released"]
+    assert [kind for kind, _ in record[:1]] == ["waiting"]
+    assert record[1:] == ["acquired", "entered", "left", "released"]
 
 
 @pytest.mark.parametrize(
@@ -147,29 +149,6 @@ def test_an_error_on_acquire_leaves_nothing_to_give_back(handed_over):
         raise AssertionError("never inside")
     assert record == []
     assert lock.released == 0
-
-
-def test_acquire_uses_a_locks_own_way_of_waiting():
-    asked = []
-
-    class Patient:
-        def acquire(self, blocking=True, blocking_timeout=None):
-            asked.append(blocking)
-            return blocking
-
-    assert acquire(Patient(), wait=True, waiting=lambda: asked.append("waiting"))
-    assert asked == [False, "waiting", True]
-    del asked[:]
-    assert not acquire(Patient(), wait=False, waiting=lambda: asked.append("waiting"))
-    assert asked == [False]
-
-
-@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, threading.Semaphore], ids=lambda make: make.__name__)
-def test_acquire_takes_locks_that_show_no_signature(make):
-    lock = make()
-    assert acquire(lock, wait=False, waiting=None)
-    taken = make is not threading.RLock  # which its own thread may take again
-    assert acquire(lock, wait=False, waiting=None) is not taken
 
 
 # What a lock tells the task ------------------------------------------------------------------------------------------
@@ -230,15 +209,16 @@ def test_what_is_left_of_the_lease_counts_where_the_lock_knows(handed_over, vali
 
 def test_a_lease_runs_while_its_holder_is_paused_on_its_way_back(handed_over, monkeypatch):
     lock, record = handed_over(Lock(gives=[True, False, True])), Recorded()
-    lock.timeout, clock = 2, iter([100.0, 101.5, 200.0])
-    monkeypatch.setattr(section, "time", mock.Mock(monotonic=lambda: next(clock)))
+    lock.timeout = 2
+    monkeypatch.setattr(waiting, "time", mock.Mock(monotonic=lambda: 100.0, sleep=time.sleep))
+    monkeypatch.setattr(section, "time", mock.Mock(monotonic=lambda: 101.5))
     with critical_section("mail", WITH_LOCK, record):
         pass
     assert record[0] == ("acquired", {"lease": 0.5})
     # Who waited has asked more than once, and only the last time matters.
     with critical_section("mail", Experiment(run=1, lock=True, if_locked="wait"), record):
         pass
-    assert record[4:6] == ["waiting", ("acquired", {"lease": 2})]
+    assert record[4:6] == [("waiting", {"t": 100.0}), ("acquired", {"lease": 2})]
 
 
 def test_renewals_and_a_loss_are_recorded_when_they_happen(handed_over):
@@ -424,12 +404,10 @@ def test_data_extractor_fails_for_good_with_its_own_error(plain):
 
 
 def test_mail_goes_out_oldest_first_once_each(plain, capsys):
-    mailroom.Outbox(plain / "outbox.sqlite").write(2)
+    Outbox(plain / "outbox.sqlite").write(2)
     for number in (1, 2):
         assert tasks.send_mail_from_queue.apply().get() is None
-        assert (
-            f"Email message successfully sent, [{mailroom.RECIPIENT}]\nrelease resources\n" in capsys.readouterr().out
-        )
+        assert f"Email message successfully sent, [{RECIPIENT}]\nrelease resources\n" in capsys.readouterr().out
         assert len(mailroom.letters(plain / "inbox")) == number
     assert tasks.send_mail_from_queue.apply().get() is None
     assert "successfully" not in capsys.readouterr().out  # the outbox is empty

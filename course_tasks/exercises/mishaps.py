@@ -49,7 +49,7 @@ def stop_at_run(run, logs, waits, may_raise):
             finding = "unfinished" if name == "NotImplementedError" else "raised"
             trace = traces.in_log(logs(task.lane), task.task) or traces.Trace(error)
             raise Stop(not_yet(finding, f"On {task.lane}, the task raised {name}.", run, trace=trace))
-    if stuck := _stuck(run, {"left"} if waits else {"left", "started"}):
+    if stuck := _stuck(run, {"left"} if waits else {"left", "started", "waiting"}):
         lane, after = stuck
         if after == "left":
             raise Stop(not_yet("endless", f"On {lane}, release() did not come back, or has ended its process.", run))

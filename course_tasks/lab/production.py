@@ -10,7 +10,7 @@ from collections import Counter
 from course_tasks.lab.arguments import MAIL, count, task
 from course_tasks.lab.conduct import Conductor
 from course_tasks.lab.sending import ENDS
-from course_tasks.mailroom import Outbox
+from course_tasks.outbox import Outbox
 
 IF_LOCKED = ("skip", "wait")
 SETTLE = 2.0  # seconds for a message that is on its way to a worker to arrive there

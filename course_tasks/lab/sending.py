@@ -12,6 +12,7 @@ from kombu.utils.uuid import uuid
 
 from course_tasks import history
 from course_tasks.history.recording import Recorder
+from course_tasks.observation import described
 
 BETWEEN = 0  # the number under which the history keeps what happens between the runs
 ENDS = ("finished", "failed", "skipped")  # a task that ended so does not come back; one that is "retried" does
@@ -52,7 +53,7 @@ class Sender:
             with Connection(self.app.url) as connection:
                 result = self.app.send_task(task, args, task_id=task_id, connection=connection)
         except Exception as error:  # arguments that are no JSON, say
-            record("failed", task=task_id, name=task, detail={"error": repr(error)})
+            record("failed", task=task_id, name=task, detail={"error": described(error)})
             raise
         self._results.add(result)
         return result
