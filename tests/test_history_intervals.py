@@ -128,6 +128,36 @@ def test_a_lock_whose_holder_died_between_two_commands_is_held_from_then_on():
     )
 
 
+def waited_for(story, since, until):
+    """``story``, and a task on worker1 that waits from ``since`` on, and is given the lock at ``until``, where it is."""
+    story.told.insert(1, Story().say(since, "waiting", 1, "w").told[1])
+    return story.say(until, "acquired", 1, "w").leaves(until + 0.5, 1, "w").ends(9.0) if until else story.ends(9.0)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "held"),
+    [
+        (1.4, None, (9.0, "run ended")),  # it waited when the holder died, and does so for ever
+        (1.4, 6.0, (6.0, "killed")),  # until the server freed the lock
+        (1.4, 2.5, None),  # it may have asked before the kill, and then not until it was given the lock
+    ],
+)
+def test_a_lock_that_somebody_waits_on_for_is_held_by_the_dead(since, until, held):
+    """Who waits says so once, and that may have been before the kill."""
+    told = spans(waited_for(halted(), since, until), "holding", "lane", "begin", "until", "closed_by")
+    assert [row for row in told if row[0] == "worker2"] == ([("worker2", 1.6, *held)] if held else [])
+    # The same where it had told of its lock.
+    story = Story().say(1.0, "acquired", 2, "a").fault(1.5, "began", 2, "kill").fault(1.6, "ended", 2, "kill")
+    told = spans(waited_for(story, since, until), "holding", "lane", "begin", "until", "closed_by")
+    assert told[0] == ("worker2", 1.0, *(held or (1.6, "killed")))
+
+
+def test_who_waits_for_one_who_is_alive_does_not_wait_for_the_dead():
+    story = Story().say(1.0, "acquired", 3, "x").say(1.2, "waiting", 1, "w")
+    story.told += halted().told[1:]
+    assert spans(story.ends(9.0), "holding", "lane") == [("worker3",)]
+
+
 @pytest.mark.parametrize("command", [{"command": "after SET"}, {}])
 def test_a_lock_that_another_gets_was_not_held_by_the_dead(command):
     story = Story().say(1.0, "started", 2, "a").fault(1.5, "began", 2, "kill", **command).fault(1.6, "ended", 2, "kill")

@@ -316,6 +316,17 @@ def test_the_very_first_may_die_on_its_way_in():
     assert "Nobody entered a critical section, so there is nothing to judge." in repr(card(found))
 
 
+def test_contenders_who_wait_when_one_dies_on_its_way_in_are_kept_out():
+    """Each says once that it waits, and here all have done so before the kill."""
+    story = Story(workers=3, producer=None, seconds=5).say(0.01, "acquired", 1, "a").say(0.01, "entered", 1, "a")
+    story.say(0.015, "left", 1, "a").say(0.015, "released", 1, "a")
+    story.say(0.02, "waiting", 1, "b").say(0.02, "waiting", 3, "c")
+    story.fault(0.03, "began", 2, "kill", command="after SET").fault(0.04, "ended", 2, "kill")
+    found = verdict(story.ends(5.0))
+    assert found.sentence == "One at a time, but nobody could enter for 5.0 s after contender2 was killed"
+    assert (found.outcome, found.contended) == ("valid", 2)
+
+
 def test_a_pause_says_where_it_was():
     assert "worker1 was paused after GET from 0.5 s to 2.0 s." in verdict(paused_between()).summary
 

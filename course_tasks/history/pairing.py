@@ -6,8 +6,9 @@ runs the same id again when it retries a task or delivers it anew; within one at
 Three things end an interval without an event of its own:
 
 * a *kill*: the lane's open intervals end when the whole process tree is confirmed gone. Only a lock may outlive its
-  holder: until its lease ends; or without a lease, if somebody finds it taken later on although nobody alive holds it.
-  That is also how a lock shows whose holder was killed between two commands, before it could tell that it had it.
+  holder: until its lease ends; or without a lease, if somebody finds it taken later on although nobody alive holds it,
+  or waits on for it. That is also how a lock shows whose holder was killed between two commands, before it could tell
+  that it had it.
 * a *lease's end*: the server frees the lock, and nobody is told.
 * the *run's end*: what is open then was never seen to close.
 """
@@ -39,6 +40,12 @@ CLOSES = {
     "finished": ("waiting", "inside", "running"),
     "pause ended": ("paused",),
 }
+
+SHOWS = ("skipped", "waiting", "acquired", "ended", "now")
+"""The kinds of events that show whether a dead holder's lock is still taken."""
+
+ASKS = 1.0
+"""Seconds within which whoever waits for a lock has asked for it again."""
 
 COLUMNS = {
     "lane": object,
@@ -84,6 +91,8 @@ def intervals(events):
     for event in rows(events):
         mine, what = opened[event.lane], _what(event)
         _note_mail(mine, event)
+        if orphaned and what in SHOWS:
+            orphaned = _outlived(orphaned, opened, event)
         for kind in CLOSES.get(what, ()):
             _close(mine, _key(kind, event), event)
         if kind := OPENS.get(what):
@@ -93,15 +102,13 @@ def intervals(events):
                 mine[_key(kind, event)] = found[-1]
         elif what == "renewed" and (held := mine.get(_key("holding", event))):
             held["free_at"] = event.t + event.lease
-        elif what == "kill began" and "command" in event.detail and not _holders([mine]):
+        elif what == "kill began" and "command" in event.detail and not _holders([mine], event.t):
             halted.add(event.lane)
         elif what == "kill ended":
             orphaned += _killed(opened.pop(event.lane), event)
             if event.lane in halted and not orphaned:
-                orphaned.append(_begin("holding", event) | _until(event, "killed") | {"assumed": True})
+                orphaned.append(_begin("holding", event) | _orphaned(event) | {"assumed": True})
                 found.append(orphaned[-1])
-        if orphaned and what in ("skipped", "waiting", "acquired"):
-            orphaned = _outlived(orphaned, opened, event)
     found = [row for row in found if row["outlived"] or "assumed" not in row]
     for row in orphaned:
         if row["outlived"]:
@@ -152,23 +159,36 @@ def _killed(mine, event):
     """End what the killed lane had open, and return the locks without a lease that it held: they may outlive it."""
     without_lease = [row for row in mine.values() if row["lease"] != row["lease"]]
     for row in without_lease:
-        row |= _until(event, "killed")
+        row |= _orphaned(event)
     return [row for row in without_lease if row["kind"] == "holding"]
 
 
+def _orphaned(event):
+    """What a row says of its end when its lane was killed at ``event``."""
+    return _until(event, "killed") | {"orphaned_at": event.t}
+
+
 def _outlived(orphaned, opened, event):
-    """Note that a dead holder's lock was found taken at ``event``; return those of which that may still be found."""
-    if event.kind == "acquired":
-        return []
-    if not _holders(opened.values()):
-        for row in orphaned:
-            row |= {"until": event.t, "until_order": event.Index + 1, "outlived": True}
-    return orphaned
+    """Note whether a dead holder's lock was still taken at ``event``; return those of which that may be found later on.
+
+    Somebody finds it taken, or has been waiting for it for so long since the kill that it must have asked.
+    """
+    granted, taken = event.kind == "acquired", event.kind in ("skipped", "waiting")
+    waits = [row["begin"] for row in _open(opened.values(), "waiting")]
+    for row in () if _holders(opened.values(), event.t) else orphaned:
+        if taken or any(event.t - max(begin, row["orphaned_at"]) > ASKS for begin in waits):
+            row |= {"until": event.t, "until_order": event.Index + (0 if granted else 1), "outlived": True}
+    return [] if granted else orphaned
 
 
-def _holders(opened):
-    """The locks among what is ``opened``, dictionaries of rows."""
-    return [row for mine in opened for row in mine.values() if row["kind"] == "holding"]
+def _holders(opened, t):
+    """The locks that are held at ``t`` among what is ``opened``, dictionaries of rows."""
+    return [row for row in _open(opened, "holding") if not row["free_at"] < t]
+
+
+def _open(opened, kind):
+    """The rows of this kind."""
+    return [row for mine in opened for row in mine.values() if row["kind"] == kind]
 
 
 def _close_the_rest(found, events):
