@@ -47,9 +47,18 @@ def test_two_inside_together_are_invalid_and_named():
         "overlap",
         ("worker1", "worker2"),
         ("a", "b"),
-        (1,),
+        (1, 1),
     )
     assert (witness.begin, witness.seconds) == pytest.approx((3.5, 1.8))
+
+
+def test_a_mail_that_only_one_of_the_two_has_read_is_not_said_to_be_boths():
+    story = Story().enters(1.0, 1, "a", mail=1).enters(2.0, 2, "b").leaves(3.0, 1, "a").leaves(4.0, 2, "b")
+    [witness] = verdict(story.ends(5.0)).witnesses
+    assert witness.mails == (1,)
+    assert str(witness) == "worker1 and worker2 were inside together from 2.0 s to 3.0 s (1.0 s)"
+    story = Story().enters(1.0, 1, "a", mail=1).enters(2.0, 2, "b", mail=2).leaves(3.0, 1, "a").leaves(4.0, 2, "b")
+    assert "mail" not in str(verdict(story.ends(5.0)).witnesses[0])
 
 
 def test_the_first_witness_needs_the_shortest_history():

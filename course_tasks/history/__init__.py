@@ -13,7 +13,7 @@ _HOMES = {
     "intervals": "pairing",
     "judge": "verdict",
     "Verdict": "verdict",
-    "Witness": "verdict",
+    "Witness": "witnesses",
     "draw": "timeline",
     "picture": "pictures",
     "compare": "pictures",

@@ -80,9 +80,8 @@ def facts(verdict):
 def shown(verdict):
     """The sentences that a card shows below the numbers: the first witnesses, or why there is nothing to judge."""
     if verdict.outcome != "unknown":
-        first = {
-            witness.kind: witness for witness in reversed(verdict.witnesses)
-        }  # of each kind, so that none is missing
+        # One of each kind, so that none is missing.
+        first = {witness.kind: witness for witness in reversed(verdict.witnesses)}
         rest = [witness for witness in verdict.witnesses if witness not in first.values()]
         told = sorted([*first.values(), *rest[: SHOWN - len(first)]], key=lambda witness: witness.order)
         return [capital(str(witness)) for witness in told]

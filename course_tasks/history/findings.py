@@ -3,12 +3,12 @@
 The verdict, its sentences, the card and the picture all take their numbers from here.
 """
 
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from functools import cached_property
 
 import pandas as pd
 
+from course_tasks.history.contention import contended
 from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
@@ -187,23 +187,8 @@ class Findings:
 
     @cached_property
     def contended(self):
-        """How many tasks found another one inside, or the lock taken.
-
-        By the stream's order: while it waited or when it went away, another one was inside or held the lock, be it
-        dead; or when it entered, not having waited, another one was inside. Where several may be inside together: as
-        many as may be.
-        """
-        inside, taken = _Going(self.lasted["inside"]), _Going(self.lasted["holding"])
-
-        def full(first, last, *stays):
-            return any(going.between(first, last) >= self.at_once for going in stays)
-
-        waited = [row for row in self.lasted["waiting"] if full(row.begin_order, row.until_order, inside, taken)]
-        skipped = [event for event in self.happened["skipped"] if full(event.Index, event.Index, inside, taken)]
-        entered = [row for row in self.lasted["inside"] if full(row.begin_order, row.begin_order, inside)]
-        in_vain, who = {row.until_order for row in waited}, {_attempt(row) for row in waited}
-        skipped = [event for event in skipped if event.Index not in in_vain]
-        return len(waited) + len(skipped) + len([row for row in entered if _attempt(row) not in who])
+        """How many tasks found another one inside, or the lock taken; where several may be inside: as many as may be."""
+        return contended(self.happened, self.lasted, self.at_once)
 
 
 def _by_kind(table):
@@ -214,22 +199,6 @@ def _by_kind(table):
     return kinds
 
 
-def _attempt(row):
-    """Who tries: Celery runs the same task id in another process when it delivers the task anew."""
-    return row.lane, row.task, row.pid
-
-
 def seen_before(write):
     """The highest token that the database had accepted before this ``write`` (an event); None where there was none."""
     return (write.detail or {}).get("seen")
-
-
-class _Going:
-    """How many of ``stays`` were going on."""
-
-    def __init__(self, stays):
-        self.begun, self.over = sorted(stay.begin_order for stay in stays), sorted(stay.until_order for stay in stays)
-
-    def between(self, first, last):
-        """At any time between these two orders."""
-        return bisect_left(self.begun, last) - bisect_right(self.over, first)

@@ -31,12 +31,13 @@ import os
 import time
 
 KINDS = {
-    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds, and if any: takes or holds, "
-    "every, mails, at_once (how many may be inside together; 1 where it says nothing)",
+    "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds (how long it is planned to "
+    "last), and if any: every (seconds between two ticks), takes (seconds that a task works) or holds (seconds that a "
+    "contender stays inside), mails (how many), at_once (how many may be inside together; 1 where it says nothing)",
     "sent": "the producer (beat or the invoker) published a task",
     "received": "a worker took the task from the queue",
     "started": "a worker's process began to run the task",
-    "waiting": "the task found the lock taken and waits for it",
+    "waiting": "the task waits for the lock. Its t is when it asked first, which may be before that of events before it",
     "acquired": "the task was given the lock",
     "entered": "the task is inside the critical section",
     "read": "the task, inside, has read a record: the oldest unsent mail",
@@ -45,15 +46,17 @@ KINDS = {
     "left": "the task is about to leave the critical section",
     "renewed": "the lease was extended",
     "released": "the lock was given back",
-    "lost": "the lock was no longer the task's own when it looked",
+    "lost": "the lock was no longer the task's own when it looked. detail, where it looked on release: error",
     "skipped": "the task found the lock taken and went away",
     "retried": "the task failed and will run again. detail: countdown (seconds), error",
     "failed": "the task failed for good. detail: error",
     "finished": "the task ended without an error",
     "delivered": "the inbox received a mail. detail: message_id, sender (a lane)",
     "dropped": "the inbox received a mail that it has already, and dropped it. detail: likewise",
-    "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds, command (such as 'before EXPIRE', if any)",
-    "fault ended": "the fault is over; for a kill: the whole process tree does nothing any more",
+    "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds (of a pause); and where the process stops "
+    "itself at a breakpoint: command (such as 'before EXPIRE'), breakpoint (its number among the run's faults)",
+    "fault ended": "the fault is over; for a kill: the whole process tree does nothing any more. detail: fault; and where "
+    "the process itself says so, command and breakpoint",
     "ended": "the run ended",
 }
 
