@@ -46,8 +46,8 @@ class Breakpoint:
     def __init__(self, action, *, before=None, after=None, nth=1):
         if (before is None) == (after is None):
             raise ValueError("say either before= or after=, with the name of a command")
-        if nth < 1:
-            raise ValueError(f"nth counts from 1, and is not {nth!r}")
+        if not isinstance(nth, int) or nth < 1:
+            raise ValueError(f"nth is a whole number that counts from 1, not {nth!r}")
         self.action = action
         self.moment = BEFORE if after is None else AFTER
         self.command = command_name(self.moment, before if after is None else after)
@@ -84,10 +84,14 @@ def watched(client, *watchers):
     A watcher is a :class:`Breakpoint`, a :class:`Trace`, or any callable that takes (moment, command): "before" or "after",
     and the command's name in capitals. It runs in the thread that sends the command, and an error that it raises is what
     the command raises. ``client`` itself stays as it is. The new one has connections of its own: close it when done.
+
+    They come from a plain pool, whatever that of ``client`` is: where a BlockingConnectionPool would wait for a free one,
+    it raises ``redis.ConnectionError``. Clients made by Sentinel, whose connections ask their pool, are not supported.
     """
     pool = client.connection_pool
     base = pool.connection_class
     kind = type(f"Watched{base.__name__}", (_Watched, base), {"watchers": watchers})
+    # redis-py's handler of maintenance notifications, among what it hands to connections, belongs to the pool it was made by.
     options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
     return redis.Redis.from_pool(redis.ConnectionPool(kind, max_connections=pool.max_connections, **options))
 

@@ -15,12 +15,12 @@ import time
 from course_tasks import place
 from course_tasks.breakpoints import Breakpoint
 
-ANYONE = "holder"  # as a fault says it: whoever comes there first
+HOLDER = "holder"  # who a fault hits: whoever holds the lock then; at a breakpoint, whoever comes there first
 
 
 @dataclasses.dataclass(frozen=True)
 class Halt:
-    """One breakpoint of a run: ``who`` stops at ``moment`` ("before" or "after") of ``command``.
+    """One breakpoint of a run: ``who`` (a process's name, or HOLDER) stops at ``moment`` ("before" or "after") of ``command``.
 
     ``number`` distinguishes it from the run's others. ``action`` is "kill" or "pause", ``seconds`` how long a pause lasts
     (None for a kill).
@@ -72,7 +72,7 @@ def here(run, record):
     if name is None or not written.exists():
         return []
     halts = [Halt(**halt) for halt in json.loads(written.read_text())]
-    return [halt.here(run, record) for halt in halts if halt.who in (name, ANYONE)]
+    return [halt.here(run, record) for halt in halts if halt.who in (name, HOLDER)]
 
 
 def _list(where, run):

@@ -9,6 +9,7 @@ from labs import Setnx, kinds, run_until
 
 from course_tasks import kill, pause
 from course_tasks.history.recording import KINDS
+from course_tasks.lab import strikes
 from course_tasks.lab.faults import check
 from course_tasks.lab.strikes import Strikes
 
@@ -208,8 +209,8 @@ class Signals:
         A kill is a stop, the two events, and only then the kill: told here as one.
         """
         seen = len(self.done)
-        keys = ("kind", "lane", "task", "detail")
-        self.strikes.step(elapsed, [dict(zip(keys, event, strict=False)) for event in events])
+        keys, now = ("kind", "lane", "task", "detail"), strikes.time.monotonic()
+        self.strikes.step(elapsed, [{"t": now, **dict(zip(keys, event, strict=False))} for event in events])
         acts = [act for act in self.done[seen:] if not act[0].startswith("fault")]
         return [act for act in acts if not (act[0] == "SIGSTOP" and ("killed", act[1]) in acts)]
 
@@ -344,6 +345,24 @@ def test_who_stands_at_a_breakpoint_at_the_end_is_left_to_be_ended():
     ]
     assert lab.done == [("SIGSTOP", "worker1"), ("fault ended", "worker1")]
     assert list(lab.strikes.halted) == ["worker1"]
+
+
+def test_a_pause_at_a_breakpoint_counts_from_its_beginning_however_late_it_is_noticed(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(strikes.time, "monotonic", lambda: now[0])
+    lab = Signals(pause(2, before="SET"))
+    kind, lane, task, detail = halt("began", "worker1", fault="pause", seconds=2)
+    now[0] += 0.5
+    lab.strikes.step(0, [{"t": 100.0, "kind": kind, "lane": lane, "task": task, "detail": detail}])
+    assert lab.strikes.next_due(0) == 1.5
+
+
+def test_while_only_breakpoints_are_to_come_there_is_time_for_other_things():
+    """Such as a picture: whoever comes to a breakpoint stands still by itself. What an event triggers can't wait."""
+    assert not Signals(pause(2, before="SET"), kill(after="GET")).strikes.imminent(0)
+    assert Signals(pause(2, before="SET"), kill(when="entered")).strikes.imminent(0)
+    assert Signals(pause(2, after=0.4)).strikes.imminent(0)
+    assert not Signals(pause(2, after=10)).strikes.imminent(0)
 
 
 def test_a_breakpoint_of_one_who_was_killed_meanwhile_does_nothing():

@@ -76,13 +76,12 @@ def card_html(result):
 
 def _table(result):
     """The counterexample as an HTML table."""
-    cell = (
-        '<td style="text-align: left; padding: 2px 18px 2px 0; white-space: nowrap; border: none; font-size: inherit">'
-    )
+    style = "text-align: left; padding: 2px 18px 2px 0; white-space: nowrap; border: none; font-size: inherit"
+    cell = f'<td style="{style}">'
     body = "".join(
         f'<tr style="background: none">{cell}{number}</td>{cell}{who}</td>{cell}<code>{escape(command)}</code></td>'
         f"{cell}<code>{escape(answer)}</code></td>{cell}{escape(notes)}</td></tr>"
         for number, who, command, answer, notes in rows(result)
     )
-    style = "margin: 8px 0; border: none; color: inherit; font-size: inherit"
-    return f'<table aria-label="the steps of the counterexample" style="{style}">{body}</table>'
+    table = "margin: 8px 0; border: none; color: inherit; font-size: inherit"
+    return f'<table aria-label="the steps of the counterexample" style="{table}">{body}</table>'

@@ -1,6 +1,6 @@
-"""Faults: what happens to workers while they work, on purpose and at a chosen moment.
+"""Faults: what happens to workers and contenders while they work, on purpose and at a chosen moment.
 
-A fault is a signal to the whole process tree of a worker: ``SIGKILL`` or ``SIGSTOP``. What follows an event of the history
+A fault is a signal to the whole process tree of one of them: ``SIGKILL`` or ``SIGSTOP``. What follows an event of the history
 comes from outside, and so lands up to a dozen commands after it. Where the exact place matters, a fault is a *breakpoint*
 (``before=`` or ``after=`` a command): the process that runs the command stops itself there.
 """
@@ -8,19 +8,18 @@ comes from outside, and so lands up to a dozen commands after it. Where the exac
 import dataclasses
 
 from course_tasks.breakpoints import command_name
+from course_tasks.halts import HOLDER
 from course_tasks.history.recording import KINDS
 from course_tasks.lab.arguments import duration
-
-HOLDER = "holder"
 
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """One fault of a run; made by :func:`kill` and :func:`pause`.
 
-    ``action`` is "kill" or "pause", ``who`` a worker's name or "holder", ``seconds`` how long it lasts (None for ever).
-    One of the others says when it comes: ``when`` the kind of event that triggers it; ``after`` a number of seconds into
-    the run, or the command after whose reply it comes; ``before`` the command before which it comes.
+    ``action`` is "kill" or "pause", ``who`` the name of a worker or a contender, or "holder", ``seconds`` how long it lasts
+    (None for ever). One of the others says when it comes: ``when`` the kind of event that triggers it; ``after`` a number of
+    seconds into the run, or the command after whose reply it comes; ``before`` the command before which it comes.
     """
 
     action: str
@@ -32,7 +31,7 @@ class Fault:
 
     def __post_init__(self):
         if not isinstance(self.who, str):
-            raise TypeError(f'who is a worker\'s name or "{HOLDER}", not {self.who!r}')
+            raise TypeError(f'who is a name such as "worker2", or "{HOLDER}", not {self.who!r}')
         if [self.when, self.after, self.before].count(None) != 2:
             raise ValueError(
                 'say one of when= (an event such as "entered"), after= (seconds into the run, or a command such as "GET") '
@@ -66,7 +65,7 @@ class Fault:
 
 
 def kill(who=HOLDER, *, when=None, after=None, before=None):
-    """Kill a worker, its pool process included (SIGKILL); it stays dead until the run is over.
+    """Kill a worker, its pool process included, or a contender (SIGKILL); it stays dead until the run is over.
 
     ``who`` is the name of a worker ("worker2") or of a contender ("contender2"), or "holder": whoever holds the lock (or is
     inside, without a lock) at that moment. Exactly one of the others says when:
@@ -77,7 +76,7 @@ def kill(who=HOLDER, *, when=None, after=None, before=None):
     * ``before="EXPIRE"`` or ``after="GET"``: a breakpoint, at a command that the lock sends through the client it was given.
       It is called as it is sent, in any case (redis-py's ``incr()`` sends INCRBY). The process that runs it stops exactly
       there: before anything of it was sent, or when its reply has been read and nothing done about it. "holder" is then
-      whichever worker comes there first.
+      whoever comes there first.
 
     Each strikes once in a run. Raises TypeError or ValueError for anything else, and the run does for a command that the
     lock server doesn't know.
@@ -86,7 +85,7 @@ def kill(who=HOLDER, *, when=None, after=None, before=None):
 
 
 def pause(seconds, who=HOLDER, *, when=None, after=None, before=None):
-    """Stop a worker, its pool process included, for ``seconds`` (SIGSTOP, then SIGCONT). The rest is as for :func:`kill`."""
+    """Stop a worker or a contender for ``seconds`` (SIGSTOP, then SIGCONT). The rest is as for :func:`kill`."""
     return Fault("pause", who, duration("seconds", seconds), when, after, before)
 
 

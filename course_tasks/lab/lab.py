@@ -172,7 +172,9 @@ class Lab(Crew):
         """Have the invoker send ``task`` ``times`` over, wait until all are done, and return a :class:`Run`.
 
         ``takes``: seconds that the work of one task lasts. ``seconds``: when to give up waiting; what still runs then is
-        ended. ``faults``: as for :meth:`run`. Raises TypeError or ValueError for a bad argument.
+        ended. ``faults``: as for :meth:`run`.
+
+        Raises TypeError or ValueError for a bad argument before anything happens, LabError where the lab fails.
         """
         count("times", times, 1)
         plan = Experiment(run=self._runs + 1, task=task, takes=duration("takes", takes, or_zero=True))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # it takes half a second to load: not before there is a run
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """One run of a lab; made by ``Lab.run`` and ``Lab.invoke``, and usable after the lab is closed.
+    """One run of a lab; made by ``Lab.run``, ``Lab.invoke`` and ``Lab.contend``, and usable after the lab is closed.
 
     ``number`` counts the lab's runs from 1. ``events`` is the history and ``inbox`` the delivered mail, both DataFrames.
     ``notes`` are sentences on what went otherwise than asked, such as a fault that never landed or a task that raised.

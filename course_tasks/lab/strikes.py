@@ -1,15 +1,15 @@
 """The faults of one run as it goes on: when each strikes, whom, and how it ends.
 
 Most are signals from outside. A breakpoint has been carried out by the process that came to it, as far as it concerns that
-process (see :class:`course_tasks.experiment.Halt`): it has told the history, and stands still. The rest is done here.
+process (see :class:`course_tasks.halts.Halt`): it has told the history, and stands still. The rest is done here.
 """
 
 import signal
 import time
 
-from course_tasks.lab.faults import HOLDER
+from course_tasks.halts import HOLDER
 
-IMMINENT = 0.5  # seconds
+IMMINENT = 0.5  # seconds before a fault from which on nothing long should be begun
 AGAIN = 0.1  # seconds until one that was told to go on, and has not said that it does, is told once more
 
 
@@ -17,7 +17,8 @@ class Strikes:
     """The ``faults`` of one run: what is armed, what is under way, what never came.
 
     ``send(worker, number)`` sends a signal to a worker's tree, ``end(worker)`` kills it and returns when it is gone,
-    ``record`` writes to the run's history.
+    ``record`` writes to the run's history. A worker is here whoever can be hit: in a contest, a contender. ``halted`` are
+    those that stand at a breakpoint: name -> moment at which they are to be told to go on.
     """
 
     def __init__(self, faults, send, end, record):
@@ -25,9 +26,8 @@ class Strikes:
         self.breakpoints = {number: fault for number, fault in enumerate(faults) if fault.place}  # armed as well
         self.send, self.end, self.record = send, end, record
         self._triggered = []  # came due while nobody held anything
-        self._paused = {}  # worker -> moment at which it goes on
+        self._paused, self.halted = {}, {}  # worker -> moment at which it goes on: from outside, and from a breakpoint
         self._holding = {}  # (worker, task) -> None, in the order in which they came in
-        self.halted = {}  # the same for those that stopped themselves, at a breakpoint
         self.dead = set()
 
     def step(self, elapsed, events):
@@ -55,8 +55,11 @@ class Strikes:
         return min(begins + ends, default=float("inf"))
 
     def imminent(self, elapsed):
-        """Whether a fault may come at any moment: then nobody should be busy with something else, such as a picture."""
-        waiting = self.breakpoints or self._triggered or any(fault.when for fault in self.armed)
+        """Whether a fault may have to strike at any moment: then nobody should be busy with something else, such as a picture.
+
+        Not a breakpoint: whoever comes there strikes itself, and stands still until there is time for it.
+        """
+        waiting = self._triggered or any(fault.when for fault in self.armed)
         return bool(waiting) or self.next_due(elapsed) < IMMINENT
 
     def finish(self):
@@ -77,7 +80,7 @@ class Strikes:
         elif event["kind"] in ("left", "released", "lost", "finished", "failed", "retried"):
             self._holding.pop(key, None)
         elif "breakpoint" in (event.get("detail") or {}):
-            self._came_to_a_breakpoint(event["lane"], event["kind"], event["detail"])
+            self._came_to_a_breakpoint(event)
 
     def _strike(self):
         for fault in list(self._triggered):
@@ -117,8 +120,9 @@ class Strikes:
         self.record("fault ended", lane=worker, detail={"fault": "pause"})
         self.send(worker, signal.SIGCONT)
 
-    def _came_to_a_breakpoint(self, worker, kind, detail):
-        if kind == "fault ended":
+    def _came_to_a_breakpoint(self, event):
+        worker, detail = event["lane"], event["detail"]
+        if event["kind"] == "fault ended":
             self.halted.pop(worker, None)
             return
         del self.breakpoints[detail["breakpoint"]]
@@ -128,4 +132,4 @@ class Strikes:
         if detail["fault"] == "kill":
             self._bury(worker)
         else:
-            self.halted[worker] = time.monotonic() + detail["seconds"]
+            self.halted[worker] = event["t"] + detail["seconds"]
