@@ -1,7 +1,8 @@
 """A hands-on course on distributed locking: a lab of real servers and workers, and the locks it takes apart.
 
-A lesson imports from here, and what it takes apart from ``course_tasks.locks``, ``.breakpoints`` and ``.interleavings``. The
-names are looked up when they are first used, so that a Celery worker, which imports this package too, loads neither pandas nor matplotlib.
+A lesson imports from here; and from ``course_tasks.locks``, ``course_tasks.breakpoints`` and ``course_tasks.interleavings``
+what it is about. The names are looked up when they are first used, so that a Celery worker, which imports this package
+too, loads neither pandas nor matplotlib.
 """
 
 from course_tasks.lazily import exports

@@ -1,7 +1,7 @@
 """What the present run of a lab asks of its tasks and contenders.
 
-The notebook writes one small file; every task and every contender reads it when it starts. Outside a lab there is no such file: tasks
-take no lock, take no extra time, and record nothing.
+The notebook writes one small file; every task and every contender reads it when it starts. Outside a lab there is no such
+file: tasks take no lock, take no extra time, and record nothing.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ from course_tasks.history.recording import Recorder, unheard
 class Experiment:
     """What one run asks for.
 
-    ``run`` is its number (0 between the runs), ``task`` the name of the task that beat sends every ``every``
-    seconds, ``takes`` how many seconds a task works, or a contender holds the lock, ``if_locked`` either "skip" or "wait", and ``lock``
-    whether there is a lock, whose code is then in the run's directory. ``fencing`` is whether the outbox compares
-    fencing tokens, ``idempotent`` whether a mail keeps one Message-ID, ``soft_time_limit`` the seconds after which Celery
-    interrupts a task (None: never).
+    ``run`` is its number (0 between the runs), ``task`` the name of the task that beat sends every ``every`` seconds,
+    ``takes`` how many seconds a task works, or a contender holds the lock, ``if_locked`` either "skip" or "wait", and
+    ``lock`` whether there is a lock, whose code is then in the run's directory. ``fencing`` is whether the outbox
+    compares fencing tokens, ``idempotent`` whether a mail keeps one Message-ID, ``soft_time_limit`` the seconds after
+    which Celery interrupts a task (None: never).
     """
 
     run: int = 0
