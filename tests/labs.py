@@ -1,6 +1,7 @@
 """What the tests of the lab share: waiting, a process that plays the notebook's kernel, and the hunt for what is left."""
 
 import contextlib
+import inspect
 import json
 import os
 import select
@@ -307,6 +308,12 @@ def lab(module_tmp):
     assert list(module_tmp.glob("course-lab-*")) == []
 
 
+def tree(lab, worker):
+    """The processes of ``worker``: the one that receives, and its pool process."""
+    pid = next(row[2] for row in lab.processes.rows if row[0] == worker)
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
 # Servers of the test's own ------------------------------------------------------------------------------------------
 
 
@@ -368,17 +375,17 @@ class Setnx:
         self.client.delete(self.name)
 
 
-SETNX = """
-class Setnx:
-    def __init__(self, client, name):
-        self.client, self.name = client, name
+SETNX = inspect.getsource(Setnx)  # for a cell
+
+
+class GetThenSet(Setnx):
+    """The obvious lock, which is none."""
 
     def acquire(self):
-        return bool(self.client.setnx(self.name, 1))
-
-    def release(self):
-        self.client.delete(self.name)
-"""
+        if self.client.get(self.name):
+            return False
+        self.client.set(self.name, 1)
+        return True
 
 
 # Histories ----------------------------------------------------------------------------------------------------------
@@ -388,6 +395,15 @@ def kinds(run, lane=None):
     """The kinds of events of ``run`` in order, of one ``lane`` or of all."""
     events = run.events if lane is None else run.events[run.events["lane"] == lane]
     return list(events["kind"])
+
+
+def faults_of(run):
+    """(kind, lane, fault) of each fault's beginning and end in ``run``."""
+    told = run.events[run.events["kind"].str.startswith("fault")]
+    return [
+        (kind, lane, detail["fault"])
+        for kind, lane, detail in zip(told["kind"], told["lane"], told["detail"], strict=True)
+    ]
 
 
 class Recorded(list):

@@ -2,23 +2,12 @@
 
 import psutil
 import pytest
-from labs import CellError, Setnx, contend_until, kinds, kinds_so_far, wait_for
-from test_lab_faults import faults_of
+from labs import SETNX, CellError, GetThenSet, Setnx, contend_until, faults_of, kinds, kinds_so_far, wait_for
 
 from course_tasks import kill, pause
 from course_tasks.locks import FairLock, LeaseLock
 
 NAMES = [f"contender{number}" for number in range(1, 7)]
-
-
-class GetThenSet(Setnx):
-    """The obvious lock, which is none."""
-
-    def acquire(self):
-        if self.client.get(self.name):
-            return False
-        self.client.set(self.name, 1)
-        return True
 
 
 class Places:
@@ -179,9 +168,8 @@ def test_who_waits_without_a_word_is_heard_all_the_same(lab):
     run = contend_until(lab, Spinning, contenders=3, holds=0.3, until={"waiting": 4, "entered": 4})
     assert run.verdict.outcome == "valid"
     waits = run.intervals[run.intervals["kind"] == "waiting"]
-    assert (
-        waits["until"] - waits["begin"]
-    ).max() >= 0.2  # from the beginning of acquire(), not from when it was noticed
+    # From the beginning of acquire(), not from when it was noticed.
+    assert (waits["until"] - waits["begin"]).max() >= 0.28
 
 
 def test_an_acquire_that_never_ends(lab):
@@ -263,21 +251,11 @@ def test_a_contender_that_cannot_start_is_told_with_what_it_wrote(lab, monkeypat
 
 # How it ends ---------------------------------------------------------------------------------------------------------
 
-KERNEL = """
-class Setnx:
-    def __init__(self, client, name):
-        self.client, self.name = client, name
-    def acquire(self):
-        return bool(self.client.setnx(self.name, 1))
-    def release(self):
-        self.client.delete(self.name)
-lab = Lab(workers=1); _ = str(lab.place.path)
-"""
-
 
 def contending(kernel):
     """A kernel in which contenders contend."""
-    path = kernel.cell(KERNEL)
+    kernel.cell(SETNX)
+    path = kernel.cell("lab = Lab(workers=1); _ = str(lab.place.path)")
     kernel.start("lab.contend(Setnx, seconds=60, faults=pause(60, 'contender1', when='waiting'))")
     wait_for(lambda: kinds_so_far(path, 1)["entered"] > 20, "for contenders inside")
 

@@ -5,7 +5,7 @@ import signal
 
 import psutil
 import pytest
-from labs import Setnx, kinds, run_until
+from labs import Setnx, faults_of, kinds, run_until, tree
 
 from course_tasks import kill, pause
 from course_tasks.history.recording import KINDS
@@ -14,21 +14,6 @@ from course_tasks.lab.faults import check
 from course_tasks.lab.strikes import Strikes
 
 WORKERS = ("worker1", "worker2", "worker3")
-
-
-def faults_of(run):
-    """(kind, lane, fault) of each fault's beginning and end in ``run``."""
-    told = run.events[run.events["kind"].str.startswith("fault")]
-    return [
-        (kind, lane, detail["fault"])
-        for kind, lane, detail in zip(told["kind"], told["lane"], told["detail"], strict=True)
-    ]
-
-
-def tree(lab, worker):
-    """The processes of ``worker``: the one that receives, and its pool process."""
-    pid = next(row[2] for row in lab.processes.rows if row[0] == worker)
-    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
 
 
 class Ticking:

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT
-from labs import misleading, redis_on_tcp
+from labs import SETNX, misleading, redis_on_tcp
 
-# A learner's script: one run with a lock, told in JSON.
+# A learner's script, in which {SETNX} stands for a lock: one run with it, told in JSON.
 SCRIPT = """
 import json, os, stat
 from pathlib import Path
@@ -25,16 +25,7 @@ import psutil
 
 from course_tasks import Lab
 
-class Setnx:
-    def __init__(self, client, name):
-        self.client, self.name = client, name
-
-    def acquire(self):
-        return bool(self.client.setnx(self.name, 1))
-
-    def release(self):
-        self.client.delete(self.name)
-
+{SETNX}
 if __name__ == "__main__":
     with Lab(workers=2) as lab:
         family = [psutil.Process(lab.warden_pid), *psutil.Process(lab.warden_pid).children(recursive=True)]
@@ -61,7 +52,7 @@ class Script:
 
     def __init__(self, path, env=None, package=ROOT, cwd=None):
         path.mkdir()
-        (path / "script.py").write_text(SCRIPT)
+        (path / "script.py").write_text(SCRIPT.replace("{SETNX}", SETNX))
         environ = {**os.environ, "PYTHONPATH": str(package), **(env or {})}
         environ.pop("COURSE_TASKS_LIVE", None)
         self.errors = path / "errors.log"

@@ -1,9 +1,10 @@
 """What a lock tells its task, at work: fencing tokens, renewals, a loss, a soft time limit. Real workers, a real database."""
 
 import functools
+import time
 
 import pytest
-from labs import Setnx, kinds, run_until
+from labs import GetThenSet, Setnx, kinds, run_until
 
 from course_tasks import pause
 from course_tasks.locks import FencedLock, RenewingLock
@@ -75,6 +76,32 @@ def test_a_lease_is_renewed_as_long_as_the_work_goes_on(lab):
     assert "lost" not in kinds(run)
 
 
+class Silent(Setnx):
+    """Waits inside its acquire() without anybody asking it to, and can't be told not to."""
+
+    timeout = 30
+
+    def acquire(self):
+        while not super().acquire():
+            time.sleep(0.01)
+        return True
+
+
+def test_a_task_whose_lock_waits_without_a_word_is_seen_to_wait(lab):
+    run = run_until(lab, Silent, every=0.3, takes=1, until={"waiting": 2, "entered": 2})
+    assert run.verdict.outcome == "valid"
+    assert run.verdict.contended >= 2
+    waits = run.intervals[run.intervals["kind"] == "waiting"]
+    assert (waits["until"] - waits["begin"]).max() > 0.3
+    assert set(told(run, "acquired", "lease")) == {(30,)}  # who waited inside acquire() has the whole lease, still
+
+
+def test_who_stands_still_at_a_breakpoint_does_not_wait_for_the_lock(lab):
+    run = run_until(lab, GetThenSet, every=60, takes=0, faults=pause(0.7, after="GET"), until={"finished": 1})
+    assert {"fault ended", "acquired"} <= set(kinds(run))
+    assert run.verdict.waited == 0
+
+
 class Stolen(RenewingLock):
     """Its key is taken away as soon as it has been given."""
 
@@ -106,10 +133,8 @@ def test_a_soft_time_limit_ends_the_work_gives_the_lock_back_and_leaves_the_mail
     assert list(mine["kind"])[-4:] == ["read", "left", "released", "failed"]
     assert mine.iloc[-1]["detail"] == {"error": "SoftTimeLimitExceeded()"}
     assert len(run.inbox) == 0
-    assert [mail for (mail,) in told(run, "read", "mail")][:2] == [
-        1,
-        1,
-    ]  # the next one is given the lock, and tries again
+    # The next one is given the lock, and tries again.
+    assert [mail for (mail,) in told(run, "read", "mail")][:2] == [1, 1]
     assert any("raised SoftTimeLimitExceeded()" in note for note in run.notes)
 
 

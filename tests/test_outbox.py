@@ -122,8 +122,8 @@ def test_ones_own_outbox_is_not_filled_again(tmp_path, monkeypatch):
     monkeypatch.delenv(place.VARIABLE, raising=False)
     monkeypatch.setattr(place, "own_directory", lambda: tmp_path)
     box = mailroom.outbox(Experiment())
-    for number in box.unsent():
-        assert box.mark_sent(number, "worker1")
+    with _open(box.path) as db:
+        db.execute("UPDATE mail SET sent_by = 'worker1'")
     assert mailroom.outbox(Experiment()).unsent() == []
 
 
