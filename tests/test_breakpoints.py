@@ -293,14 +293,13 @@ def test_a_trace_tells_all_that_is_sent_and_the_given_client_is_not_watched(clie
     assert trace.commands == ["GET", "SCRIPT"]
 
 
-def test_a_unix_socket_and_decoded_replies(lab):
-    with redis.Redis(unix_socket_path=str(lab.place.socket("lock")), decode_responses=True) as plain:
-        trace = Trace()
-        with watched(plain, trace) as own:
-            own.set("breakpoint", "x")
-            assert own.get("breakpoint") == "x"
-            assert own.delete("breakpoint") == 1
-        assert trace.commands == ["SET", "GET", "DEL"]
+def test_a_unix_socket_and_decoded_replies(shared_server):
+    trace = Trace()
+    with watched(shared_server.client(decode_responses=True), trace) as own:
+        own.set("breakpoint", "x")
+        assert own.get("breakpoint") == "x"
+        assert own.delete("breakpoint") == 1
+    assert trace.commands == ["SET", "GET", "DEL"]
 
 
 def test_after_a_fork_the_child_has_connections_of_its_own(client):
@@ -322,7 +321,8 @@ def test_after_a_fork_the_child_has_connections_of_its_own(client):
         ({"before": ""}, ValueError, "before must be the name of a command"),
         ({"after": "SET NX"}, ValueError, "after must be the name of a command, one word"),
         ({"before": 3}, TypeError, 'before is the name of a command, such as "EXPIRE", not 3'),
-        ({"before": "SET", "nth": 0}, ValueError, "nth counts from 1"),
+        ({"before": "SET", "nth": 0}, ValueError, "nth is a whole number that counts from 1, not 0"),
+        ({"before": "SET", "nth": 1.5}, ValueError, "nth is a whole number that counts from 1, not 1.5"),
     ],
 )
 def test_bad_arguments(arguments, error, says):

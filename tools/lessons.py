@@ -27,10 +27,10 @@ def lessons():
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def client(path):
-    """What executes a lesson, with a kernel that starts where JupyterLab would start it."""
+def client(path, where=ROOT / "notebooks"):
+    """What executes the lesson at ``path``, with a kernel that starts in ``where``: by default where JupyterLab would."""
     notebook = nbformat.read(path, as_version=4)
-    there = {"metadata": {"path": str(ROOT / "notebooks")}}
+    there = {"metadata": {"path": str(where)}}
     # As in jupyter/jupyter_server_config.py: without it, every kernel prints a warning.
     config = Config(KernelManager={"transport_encryption": "auto" if zmq.has("curve") else "disabled"})
     return NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=there, config=config)
