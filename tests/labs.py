@@ -388,6 +388,16 @@ class GetThenSet(Setnx):
         return True
 
 
+class SetnxThenExpire(Setnx):
+    """Two commands for what should be one."""
+
+    def acquire(self):
+        if not self.client.setnx(self.name, 1):
+            return False
+        self.client.expire(self.name, 60)
+        return True
+
+
 # Histories ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from labs import (
     GetThenSet,
     Recorded,
     Setnx,
+    SetnxThenExpire,
     faults_of,
     kinds,
     kinds_so_far,
@@ -26,16 +27,6 @@ from course_tasks.locks import LeaseLock
 from course_tasks.place import PROCESS, Place
 
 REPEATS = 5  # exact, every time
-
-
-class SetnxThenExpire(Setnx):
-    """Two commands for what should be one."""
-
-    def acquire(self):
-        if not self.client.setnx(self.name, 1):
-            return False
-        self.client.expire(self.name, 60)
-        return True
 
 
 class Beyond(Setnx):

@@ -2,7 +2,18 @@
 
 import psutil
 import pytest
-from labs import SETNX, CellError, GetThenSet, Setnx, contend_until, faults_of, kinds, kinds_so_far, wait_for
+from labs import (
+    SETNX,
+    CellError,
+    GetThenSet,
+    Setnx,
+    SetnxThenExpire,
+    contend_until,
+    faults_of,
+    kinds,
+    kinds_so_far,
+    wait_for,
+)
 
 from course_tasks import kill, pause
 from course_tasks.locks import FairLock, LeaseLock
@@ -138,6 +149,18 @@ def test_the_holder_dies_and_takes_the_lock_with_it(lab):
     order = kinds(run)
     assert "entered" not in order[order.index("fault began") :]
     assert kinds(run, dead)[-3:] == ["left", "fault began", "fault ended"]
+
+
+def test_one_dies_on_its_way_in_and_nobody_gets_in_any_more(lab):
+    """The others may have said that they wait before the kill, and say so once; still the lock is known to be taken."""
+    run = lab.contend(SetnxThenExpire, contenders=3, seconds=2.5, faults=kill(before="EXPIRE"))
+    ((_, dead, _), _) = faults_of(run)
+    assert kinds(run).count("entered") == 0
+    assert run.verdict.contended == 2
+    assert run.verdict.sentence.startswith("Nobody could enter for ")
+    assert run.verdict.sentence.endswith(f" s after {dead} was killed")
+    (held,) = run.intervals[run.intervals["kind"] == "holding"].itertuples()
+    assert (held.lane, held.closed_by) == (dead, "run ended")
 
 
 def test_paused_longer_than_its_lease(lab):
