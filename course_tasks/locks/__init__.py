@@ -9,4 +9,12 @@ from course_tasks.locks.fenced import FencedLock
 from course_tasks.locks.lease import LeaseLock
 from course_tasks.locks.renewing import RenewingLock
 
-__all__ = ["FairLock", "FencedLock", "LeaseLock", "LockError", "LockNotOwnedError", "LockOutcomeUnknown", "RenewingLock"]
+__all__ = [
+    "FairLock",
+    "FencedLock",
+    "LeaseLock",
+    "LockError",
+    "LockNotOwnedError",
+    "LockOutcomeUnknown",
+    "RenewingLock",
+]
