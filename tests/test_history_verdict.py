@@ -289,6 +289,14 @@ def test_waiters_starve_while_a_dead_holder_keeps_the_lock():
     assert found.waited == 1
 
 
+def test_a_wait_that_was_noticed_late_does_not_reach_back_into_the_stay_before():
+    """worker2 waits from 1.1 s on, while worker1 is inside; it is noticed only after worker1 has left."""
+    story = Story().enters(1.0, 1, "a").say(1.1, "started", 2, "b").leaves(3.0, 1, "a").say(1.1, "waiting", 2, "b")
+    found = verdict(story.enters(3.2, 2, "b", start=False).leaves(4.0, 2, "b").ends(5.0))
+    assert found.starved == pytest.approx(0.2)
+    assert found.longest_wait == pytest.approx(2.1)
+
+
 def test_the_hand_over_is_short():
     found = verdict(simulate(lock="wait", every=2.0, seconds=20.0, takes=2.6))
     assert found.starved == pytest.approx(0.01)

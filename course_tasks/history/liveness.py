@@ -25,12 +25,13 @@ def starvation(happened, lasted, end):
     the lock taken to the last. Whenever the lock is granted or given back, such a time is over: there was progress.
     """
     longest, since, last, inside, waiting, after = Starvation(), None, None, 0, 0, None
+    moved = 0.0  # when there was progress last: a wait that began before that, and is told of later, counts from then
     for _, _, what, t, closed_by, lane in _marks(happened, lasted, end):
         if what == "skipped" and not inside:
             since, last = t if since is None else since, t
         elif what == "waits":
             waiting += 1
-            since = t if since is None and not inside else since
+            since = max(t, moved) if since is None and not inside else since
         elif what == "stops waiting":
             waiting, last = waiting - 1, t
         elif what in ("progress", "enters", "leaves"):
@@ -39,6 +40,7 @@ def starvation(happened, lasted, end):
             inside += {"enters": 1, "leaves": -1, "progress": 0}[what]
             after = {"enters": None, "leaves": lane if closed_by == "killed" else None}.get(what, after)
             since = last = t if waiting and not inside else None
+            moved = t
         elif what == "dies on its way in":
             after = lane
     return longest

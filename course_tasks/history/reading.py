@@ -62,8 +62,8 @@ def frame(events, now=None):
     ``now``, as ``time.monotonic()`` gives it, is for a picture of a run that goes on: a last row of kind "now" makes
     what is open last until then.
 
-    The index 0, 1, 2 ... is the order in which the events happened; ``t`` may contradict it by the microseconds
-    between looking at the clock and appending. Columns:
+    The index 0, 1, 2 ... is the order in which the events were appended. ``t`` may contradict it by the microseconds
+    between looking at the clock and appending, and that of "waiting", which may be noticed late, by more. Columns:
 
     ========== ======= ==========================================================================================
     column     dtype   meaning
