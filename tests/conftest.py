@@ -60,6 +60,11 @@ def assert_nothing_left(directory, within=3.0):
     pytest.fail("\n".join([f"left behind after {within} s:", *told, *map(str, files)]), pytrace=False)
 
 
+def pytest_collection_modifyitems(items):
+    """The lessons first, which take longest: run side by side, what comes last should be short."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Tell what each lesson took, as tests/test_notebooks.py recorded it."""
     reports = terminalreporter.getreports("passed")
