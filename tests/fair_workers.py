@@ -6,7 +6,7 @@ import psutil
 from labs import PLAYER, Kernel, wait_for
 
 from course_tasks.locks import FairLock
-from course_tasks.locks.commands import Script
+from course_tasks.locks.script import Script
 
 NAME, QUEUE = "mail", "{mail}:queue"
 NAMES = ("first", "second", "third")

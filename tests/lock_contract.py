@@ -4,14 +4,16 @@ import contextlib
 import json
 import math
 import os
-import select
 import signal
 import threading
 import time
 import traceback
 import warnings
+from multiprocessing.connection import wait
 
+import interrupts
 import redis
+from conftest import THOROUGH
 from labs import LONG
 
 from course_tasks.breakpoints import Breakpoint, boundaries, watched
@@ -118,7 +120,7 @@ def in_a_fork(function):
         finally:
             os._exit(0)
     os.close(writing)
-    ready, _, _ = select.select([reading], [], [], LONG)
+    ready = wait([reading], LONG)  # not select(), which knows no descriptor above 1023
     if not ready:
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -216,12 +218,12 @@ def it_has_a_lease_wherever_its_holder_stops(ground):
 
 @promise
 def it_accepts_no_lease_that_is_none(ground):
-    for timeout in (None, 0, -1, math.nan, math.inf, 0.0004, "10"):
+    for timeout in (None, 0, -1, math.nan, math.inf, 1e10, 10**400, 0.0004, "10"):
         assert isinstance(raised(ground.lock, timeout=timeout), ValueError), timeout
     assert isinstance(raised(ground.redis.lock, NAME, lock_class=ground.kind.lock_class), ValueError)
     lock = ground.lock()
     lock.acquire()
-    for more in (None, 0, -1, math.nan, math.inf, 0.0004, "10"):
+    for more in (None, 0, -1, math.nan, math.inf, 1e10, 10**400, 0.0004, "10"):
         assert isinstance(raised(lock.extend, more), ValueError), more
     assert lock.owned()
 
@@ -259,6 +261,12 @@ def its_validity_is_never_more_than_the_server_has_left(ground):
     check(80)
     lock.release()
     assert lock.validity == 0.0
+    short = ground.lock(timeout=1)
+    short.acquire()
+    for _ in range(100):
+        short.extend(0.0019)  # of which the server counts whole milliseconds
+    left = ground.left()
+    assert short.validity <= left
 
 
 @promise
@@ -521,6 +529,30 @@ def a_lost_reply_to_an_extension_adds_no_time_twice(ground):
             assert error is None or isinstance(error, redis.RedisError)
             assert getattr(lock, "validity", 0) <= left  # redis-py's Lock has none
             assert lock.owned()
+
+
+@promise
+def an_interrupt_at_any_moment_leaves_no_lock(ground):
+    client = ground.server.client(max_connections=1000)  # each interrupt may cost one
+
+    def use(lock, done):
+        lock.acquire()
+        done.append(lock)
+        lock.release()
+
+    use(ground.lock(client), [])
+    places = interrupts.count(lambda: use(ground.lock(client), []))
+    for number in range(1, places + 1, 1 if THOROUGH else 3):
+        lock, done = ground.lock(client), []
+        lock.locked()  # it is connected
+        struck, error = interrupts.at_place(number, lambda lock=lock, done=done: use(lock, done))
+        if struck:
+            assert isinstance(error, interrupts.Interrupt)
+            if done and lock.owned():  # before release() had begun: it may be called again
+                lock.release()
+            assert ground.token() is None, number
+            assert getattr(lock, "validity", 0.0) == 0.0
+            assert isinstance(raised(lock.release), LockError)
 
 
 # Threads, forks, clients, servers -----------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import redis
 from labs import wait_for
 
 from course_tasks.lab.servers import binary
+from course_tasks.locks.commands import commands_of
 
 
 class Server:
@@ -39,7 +40,7 @@ class Server:
         assert self._process.poll() is None, (self.directory / "redis.log").read_text()
 
     def client(self, **options):
-        """A new client, closed with the server. It waits for as long as a busy machine may need, unless told."""
+        """A new client, closed at the test's end. It waits for as long as a busy machine may need, unless told."""
         client = redis.Redis(**{"unix_socket_path": self.socket, "socket_timeout": 30.0, **options})
         self.clients.append(client)
         return client
@@ -65,9 +66,14 @@ class Server:
         self._process.wait()
         Path(self.socket).unlink(missing_ok=True)
 
-    def close(self):
+    def drop_clients(self):
+        """Close the clients, and forget them: with a client's pool goes the one that locks made in its likeness."""
         for client in self.clients:
             client.close()
+        self.clients.clear()
+
+    def close(self):
+        self.drop_clients()
         self.kill()
 
 
@@ -102,7 +108,8 @@ def server(shared_server):
     with shared_server.client() as client:
         client.flushall()
         client.script_flush()
-    return shared_server
+    yield shared_server
+    shared_server.drop_clients()
 
 
 @pytest.fixture
@@ -160,7 +167,9 @@ class Link:
 
     def _run(self):
         while True:
-            ready, _, _ = select.select([self._ended, self._listener, *self._pairs], [], [])
+            ready = wait(
+                [self._ended, self._listener, *self._pairs]
+            )  # not select(), which knows no descriptor above 1023
             if self._ended in ready:
                 return
             for each in ready:
@@ -203,3 +212,26 @@ def link(server):
     """A Link to the server."""
     with Link(server) as link:
         yield link
+
+
+@contextlib.contextmanager
+def playing(part):
+    """Yields a client of a server that is played by ``part(connection)``, in a thread, on the first connection's socket.
+
+    The client connects without a word. ``part`` may raise ConnectionError.
+    """
+    with tempfile.TemporaryDirectory(prefix="course-") as directory, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{directory}/played.sock"
+        listener.bind(path)
+        listener.listen()
+
+        def play():
+            with contextlib.suppress(ConnectionError), listener.accept()[0] as connection:
+                part(connection)
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        with redis.Redis(unix_socket_path=path, protocol=2, driver_info=None, socket_timeout=0.6) as client:
+            yield client
+            commands_of(client).pool.disconnect()
+        thread.join()

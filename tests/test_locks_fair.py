@@ -303,7 +303,7 @@ def test_who_gives_up_is_given_the_turn_and_passes_it_on(client, server, crew):
         assert client.get(NAME) not in (None, client.lindex(QUEUE, 0))
 
     count_anew(client)
-    leaving = Breakpoint(meanwhile, before="EVALSHA", nth=2)
+    leaving = Breakpoint(meanwhile, before="EVAL")
     with watched(client, leaving) as other:
         assert Patient(other, NAME).acquire(blocking_timeout=0) is False
     assert leaving.struck

@@ -130,8 +130,8 @@ def test_the_scripts_keep_what_a_queue_promises(client):
         ("ASK", "how ~= 'claim'", "true", "given away"),
         (
             "LEAVE",
-            "call_next()\n            return 1",
-            "redis.call('del', lock)\n            return 1",
+            "call_next()\n        return 1",
+            "redis.call('del', lock)\n        return 1",
             "not handed on",
         ),
         ("LEAVE", "== me then", "then", "."),

@@ -15,7 +15,7 @@ class Bell:
     def wait(self, seconds):
         """Return when it rings, or has rung since the last time; at the latest after so many seconds."""
         if not self._connection:
-            self._connection = self._commands.pool.get_connection()
+            self._connection = self._commands.bells.get_connection()
         if not self._listening:
             self._listening = True
             self._connection.send_command("BLPOP", self._key, 0)
@@ -30,4 +30,4 @@ class Bell:
         if self._connection:
             if self._listening:
                 self._connection.disconnect()
-            self._commands.pool.release(self._connection)
+            self._commands.bells.release(self._connection)

@@ -1,4 +1,4 @@
-"""Commands sent exactly once, and what can still be said when an answer does not come.
+"""Commands sent exactly once.
 
 redis-py sends a command again, up to ten times and without a word, when its reply is lost. A lock can't have that. At 0.0 s
 a client sends SET NX, and the server stalls; at 0.5 s the client gives up waiting and sends the same SET NX anew; at 1.0 s
@@ -10,60 +10,20 @@ all its settings, but without retries and with replies as bytes. A command then 
 
 - a reply, or an error that the server replied with;
 - an error of the client's before the last byte was written: the server has no whole command, and will not carry one out;
-- :class:`ReplyLost`: written and not answered. Whether it was, or is yet to be, carried out is open.
-
-What settles the third is another command behind it on the *same* connection: a server takes one connection's commands in
-the order in which they were written, so the second can't overtake the first, however late both are. On another connection
-it can. Only where the connection is broken a new one is used, and its answer counts for less.
+- :class:`~course_tasks.locks.lost.ReplyLost`: written and not answered.
 """
 
 import contextlib
-import hashlib
 import os
 import weakref
 
 from redis import ConnectionPool
-from redis.exceptions import (
-    ConnectionError,
-    InvalidResponse,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-)
+from redis.exceptions import RedisError, ResponseError
 from redis.sentinel import SentinelConnectionPool
 
 from course_tasks.locks.likeness import likeness
-
-# Errors with which no reply came. Exactly these types: a server's own refusals (LOADING, NOAUTH) are subclasses.
-UNANSWERED = {ConnectionError, TimeoutError, InvalidResponse}
-
-
-class ReplyLost(RedisError):
-    """A command was written whole, and no reply came in time. Its cause is the error of the client.
-
-    ``replies`` is what was heard afterwards, of the command itself and of its remedy (see :meth:`Commands.send`): ``()``
-    is nothing; ``(second,)`` the remedy's reply on a new connection, which the command may still follow; ``(first,
-    second)`` both replies, late but in order on one connection, so that nothing is open any more. A reply that is an
-    error stands there as the exception.
-    """
-
-    def __init__(self, replies):
-        super().__init__("a command was sent and its reply never came")
-        self.replies = replies
-
-    @property
-    def undone(self):
-        """Whether a remedy that answers 1 where it undid something, else 0, has for certain left nothing of the command."""
-        return self.replies == (1,) or (len(self.replies) == 2 and self.replies[1] in (0, 1))
-
-
-class Script:
-    """A Lua script; ``(script, number of keys, *keys, *arguments)`` is a command as ``("GET", key)`` is one."""
-
-    def __init__(self, text):
-        self.text = text
-        self.sha = hashlib.sha1(text.encode()).hexdigest()
+from course_tasks.locks.lost import ReplyLost, is_unanswered, settle
+from course_tasks.locks.script import read, write
 
 
 class Commands:
@@ -75,33 +35,32 @@ class Commands:
 
     def __init__(self, pool):
         self._make_pool = likeness(pool)
-        self._pool, self._pid = self._make_pool(), os.getpid()
-        self.encode = self._pool.get_encoder().encode
+        self._pools, self._pid = (self._make_pool(), self._make_pool()), os.getpid()
+        self.encode = self.pool.get_encoder().encode
 
     def send(self, *command, remedy=None):
         """Send ``command`` (its words; the first may be a Script) and return the reply, text in it as bytes.
 
-        ``remedy`` is a command, with a Script first, that may safely follow a lost reply; it is sent then, and waited for
-        once more as long. After an interrupt (Ctrl-C, Celery's soft time limit) it is written and not waited for.
+        Where the reply is lost, ``remedy`` (a Remedy) is sent, and waited for once more as long. After an interrupt (Ctrl-C,
+        Celery's soft time limit) while the reply was awaited it is sent, and waited for only briefly.
 
-        Raises ReplyLost, ResponseError where the server refuses, and redis-py's other errors where nothing was sent.
+        Raises ReplyLost, ResponseError where the server refuses, and redis-py's other errors where nothing was done.
         """
         pool = self.pool
         connection = pool.get_connection()
         try:
             connection.check_health()
-            _write(connection, command)
+            write(connection, command)
             try:
-                return _read(connection, command)
-            except Exception as error:
-                if type(error) not in UNANSWERED:
+                return read(connection, command)
+            except RedisError as error:
+                if not is_unanswered(error):
                     raise
-                in_order = type(error) is TimeoutError and connection.is_connected
-                raise ReplyLost(_settle(connection, remedy, in_order)) from error
+                raise ReplyLost(settle(connection, remedy, error)) from error
             except BaseException:
                 if remedy:
                     with contextlib.suppress(RedisError):
-                        _write(connection, remedy, whole=True)
+                        remedy.hurry(connection, replies=2)
                 raise
         except (ResponseError, ReplyLost):
             raise
@@ -110,6 +69,21 @@ class Commands:
             raise
         finally:
             pool.release(connection)
+
+    def post(self, remedy):
+        """Send ``remedy``, unless it was, and hardly wait for it: something was interrupted. Never mind if that fails."""
+        if remedy.written:
+            return
+        pool = self.pool
+        with contextlib.suppress(RedisError):
+            connection = pool.get_connection()
+            try:
+                remedy.hurry(connection, replies=1)
+            except BaseException:
+                connection.disconnect()
+                raise
+            finally:
+                pool.release(connection)
 
     def look(self, *command):
         """Send ``command``, which changes nothing, so that a lost reply is an error like any other of redis-py's."""
@@ -121,53 +95,19 @@ class Commands:
     @property
     def pool(self):
         """The pool that this process's connections come from."""
+        return self._pools_of_this_process()[0]
+
+    @property
+    def bells(self):
+        """The pool of connections on which somebody waits to be woken: many who wait must leave some to who is to release."""
+        return self._pools_of_this_process()[1]
+
+    def _pools_of_this_process(self):
         # One made before a fork may have been copied in the middle of another thread's use, its mutex held for ever.
         if self._pid != os.getpid():
-            self._pool, self._pid = self._make_pool(), os.getpid()  # in this order: who sees the pid sees the pool
-        return self._pool
-
-
-def _write(connection, command, whole=False):
-    """Write ``command``; a script by its hash unless ``whole``, which needs no second round where the server lacks it."""
-    first, *rest = command
-    if isinstance(first, Script):
-        command = ("EVAL", first.text, *rest) if whole else ("EVALSHA", first.sha, *rest)
-    connection.send_command(*command, check_health=False)
-
-
-def _read(connection, command):
-    """The reply to ``command``; a script that the server doesn't know (restarted, flushed) has not run, and is sent whole."""
-    try:
-        return connection.read_response(disconnect_on_error=False)
-    except NoScriptError:
-        _write(connection, command, whole=True)
-        return connection.read_response(disconnect_on_error=False)
-
-
-def _settle(connection, remedy, in_order):
-    """Send ``remedy`` after a lost reply and return the replies as ReplyLost has them.
-
-    ``in_order``: the connection still stands, so the remedy goes behind the command.
-    """
-    try:
-        if remedy and in_order:
-            _write(connection, remedy, whole=True)
-            return _late(connection), _late(connection)
-        connection.disconnect()
-        if remedy:
-            connection.connect()
-            _write(connection, remedy, whole=True)
-            return (_late(connection),)
-    except RedisError:
-        connection.disconnect()
-    return ()
-
-
-def _late(connection):
-    try:
-        return connection.read_response(disconnect_on_error=False)
-    except ResponseError as error:
-        return error
+            pools = self._make_pool(), self._make_pool()
+            self._pools, self._pid = pools, os.getpid()  # in this order: who sees the pid sees the pools
+        return self._pools
 
 
 _of_pools = weakref.WeakKeyDictionary()  # a client's pool -> its Commands, for as long as the pool lives

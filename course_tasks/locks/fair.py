@@ -1,18 +1,18 @@
 """A lock that serves its waiters in the order in which they came, and wakes each when its turn has come."""
 
-import contextlib
 import functools
 import math
 import time
 
-from redis.exceptions import RedisError
+from redis.exceptions import LockError
 
 from course_tasks.locks.bell import Bell
-from course_tasks.locks.commands import Script
-from course_tasks.locks.errors import LockError
-from course_tasks.locks.hold import milliseconds, new_token, not_negative
+from course_tasks.locks.hold import milliseconds, new_token
+from course_tasks.locks.holder import undone_if_interrupted
 from course_tasks.locks.keys import beside
 from course_tasks.locks.lease import LeaseLock
+from course_tasks.locks.lost import Remedy
+from course_tasks.locks.turns import ASK, LEAVE, LOOK
 
 
 class FairLock(LeaseLock):
@@ -41,8 +41,9 @@ class FairLock(LeaseLock):
 
     Arguments as LeaseLock's. ``sleep`` changes nothing: no turn waits for somebody to try again. A waiter asks every 0.2 s
     all the same, because everybody before it may be dead, or because the holder may be; it needs a second connection while
-    it waits. ``acquire(blocking=False)`` doesn't jump the queue: it is False while anybody waits, and where
-    the lock is free just then, its only effect is that the first in the queue is called.
+    it waits, and as many can wait in one process as the client's pool has connections. ``acquire(blocking=False)`` doesn't
+    jump the queue: it is False while anybody waits, and where the lock is free just then, its only effect is that the first
+    in the queue is called. ``locked()`` is True as well while somebody has the turn.
 
     No clock is compared with another: a turn and a lease are expiries of the lock's key, which the server counts down.
 
@@ -54,73 +55,9 @@ class FairLock(LeaseLock):
 
     CLAIM_WITHIN = 0.2  # seconds for which a turn is offered
     KEEP = 10.0  # seconds after the last question until the server forgets the queue
+    ASK, LOOK, LEAVE = ASK, LOOK, LEAVE  # the scripts, see turns.py
 
-    # KEYS[1]: the lock. KEYS[2]: the queue. ARGV[1]: my token. ARGV[2]: milliseconds for which a turn is offered.
-    # ARGV[3]: milliseconds until the queue is forgotten.
-    # call_next() takes the lock from whoever has it, and offers it to the first in the queue, whose token it returns.
-    # With nobody in the queue the lock is free, and false is returned.
-    QUEUE = """
-        local lock, queue, me, claim_within, keep = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
-        local function call_next()
-            local first = redis.call('lpop', queue)
-            if first then
-                redis.call('set', lock, first, 'PX', claim_within)
-                redis.call('rpush', queue .. ':' .. first, 'your turn')
-                redis.call('pexpire', queue .. ':' .. first, keep)
-            else
-                redis.call('del', lock)
-            end
-            return first
-        end
-    """
-
-    # As above, and ARGV[4]: the lease in milliseconds. ARGV[5]: how I ask. 'claim' takes the lock if it is my turn. 'try' and
-    # 'join' also where the lock is free and nobody waits; otherwise 'join' queues. Where the lock is free, the first is called.
-    # Returns 1 if the lock is mine, its lease starting now; otherwise nil.
-    ASK = Script(
-        QUEUE
-        + """
-        local turn, how = redis.call('get', lock) or call_next(), ARGV[5]
-        if turn == me or (not turn and how ~= 'claim') then
-            redis.call('set', lock, me, 'PX', ARGV[4])
-            redis.call('del', queue .. ':' .. me)
-            return 1
-        end
-        if how == 'join' then
-            redis.call('rpush', queue, me)
-        end
-        redis.call('pexpire', queue, keep)
-        return false
-    """
-    )
-
-    # KEYS and ARGV[1] as above. Changes nothing.
-    # Returns in how many milliseconds the lock's key expires (0: it has, or it is my turn; -1: never); nil if I don't wait.
-    LOOK = Script("""
-        local turn = redis.call('get', KEYS[1])
-        if turn == ARGV[1] then
-            return 0
-        end
-        if not redis.call('lpos', KEYS[2], ARGV[1]) then
-            return false
-        end
-        return turn and redis.call('pttl', KEYS[1]) or 0
-    """)
-
-    # KEYS and ARGV[1] to ARGV[3] as above. Hands the lock, or a turn, on if it is mine; takes me out of the queue if I wait.
-    # Returns 1 if it did one or the other, otherwise 0.
-    LEAVE = Script(
-        QUEUE
-        + """
-        redis.call('del', queue .. ':' .. me)
-        if redis.call('get', lock) == me then
-            call_next()
-            return 1
-        end
-        return redis.call('lrem', queue, 1, me)
-    """
-    )
-
+    @undone_if_interrupted
     def acquire(self, sleep=None, blocking=None, blocking_timeout=None, token=None):
         """Take the lock when it is one's turn, and return True; False where that didn't come within ``blocking_timeout``.
 
@@ -128,49 +65,46 @@ class FairLock(LeaseLock):
         ends, one waits no longer, and a turn that came too late is passed on.
         """
         blocking = self.blocking if blocking is None else blocking
-        blocking_timeout = self.blocking_timeout if blocking_timeout is None else blocking_timeout
-        patience = math.inf if blocking_timeout is None else not_negative(blocking_timeout, "blocking_timeout")
-        stop = time.monotonic() + patience
+        stop = self._end_of(self.blocking_timeout if blocking_timeout is None else blocking_timeout)
         outcome = None
         while outcome is None:
-            mine = new_token() if token is None else self._commands.encode(token)
+            mine = new_token() if token is None else self._encoded(token)
             outcome = self._wait(mine, stop) if blocking else self._try(mine, "try")
         return outcome
 
     def _wait(self, token, stop):
-        """Queue under ``token``. True when the lock is given; False when it is too late; None when the place was lost.
+        """Queue under ``token``. True when the lock is given; False when it is too late; None when the place was lost."""
+        leave = Remedy(*self._release_command(token))
+        try:
+            with Bell(self._commands, self._queue + b":" + token) as bell:
+                outcome = self._come_in(token, stop, bell)
+            if not outcome:
+                self._commands.post(leave)
+            return outcome
+        except LockError:
+            raise  # what could be tried to settle it has been
+        except BaseException:
+            # If this can't be told to the server, it is as with somebody who dies while waiting: a turn is offered in vain.
+            self._commands.post(leave)
+            raise
 
-        A token joins once. What it sends later only claims, so if that arrives after all is over, it finds nothing to do.
-        """
-        waiting, how = True, "join"
-        with Bell(self._commands, self._queue + b":" + token) as bell:
-            try:
-                while not self._try(token, how):
-                    how = "claim"
-                    left = stop - time.monotonic()
-                    if left <= 0:
-                        return False
-                    expires = self._commands.look(self.LOOK, *self._place(token))
-                    if expires is None:
-                        return None
-                    bell.wait(min(left, self.CLAIM_WITHIN, math.inf if expires < 0 else (expires + 1) / 1000))
-                waiting = False
-                return True
-            except LockError:
-                waiting = False  # what could be tried to settle it has been
-                raise
-            finally:
-                if waiting:
-                    self._leave(token)
-
-    def _leave(self, token):
-        # If this can't be told to the server, it is as with somebody who dies while waiting: a turn is offered in vain.
-        with contextlib.suppress(RedisError):
-            self._commands.send(*self._release_command(token))
+    def _come_in(self, token, stop, bell):
+        # A token joins once. What it sends later only claims, so if that arrives after all is over, it finds nothing to do.
+        how = "join"
+        while not self._try(token, how):
+            how = "claim"
+            left = stop - time.monotonic()
+            if left <= 0:
+                return False
+            expires = self._commands.look(self.LOOK, *self._place(token))
+            if expires is None:
+                return None
+            bell.wait(min(left, self.CLAIM_WITHIN, math.inf if expires < 0 else (expires + 1) / 1000))
+        return True
 
     @functools.cached_property
     def _queue(self):
-        return beside(self._commands.encode(self.name), b"queue")
+        return beside(self._encoded(self.name), b"queue")
 
     def _acquire_command(self, token, how):
         return self.ASK, *self._place(token), *self._spans, milliseconds(self.timeout, "timeout"), how

@@ -3,36 +3,45 @@
 import dataclasses
 import math
 import os
+import threading
 import time
 
 # The server measures a lease with its clock, the holder with another. The holder counts on this much of it less, and fears
 # this much more, in case the two run apart: a hundredth is many times what clocks do, and what Redlock allows as well.
 DRIFT = 0.01
 
+LONGEST = threading.TIMEOUT_MAX  # seconds, 292 years: nothing here can wait for longer
+
 
 @dataclasses.dataclass(eq=False)
 class Hold:
-    """One time that a lock was given: from the server's yes until it is given back.
+    """One time that a lock is asked for; and held, if the answer is yes, until it is given back.
 
-    ``token`` is what the lock's key holds meanwhile, ``pid`` the process that it was given to, ``answer`` what the server
-    said. By ``time.monotonic()``, the lease runs ``until`` then at least, and the lock is free ``by`` then at the latest.
+    ``token`` is what the lock's key holds meanwhile, ``taker`` the thread that asks, ``pid`` its process, ``remedy`` what can
+    be sent if it is interrupted, ``answer`` what the server said. By ``time.monotonic()``, it was ``asked`` for then, the
+    lease runs ``until`` then at least, and the lock is free ``by`` then at the latest. ``over`` is whether it was found to be
+    lost: an answer that comes later doesn't change that.
     """
 
     token: bytes
+    taker: threading.Thread
     pid: int
-    answer: object
-    until: float
-    by: float
+    remedy: object = None
+    answer: object = None
+    asked: float = -math.inf
+    until: float = -math.inf
+    by: float = -math.inf
+    over: bool = False
 
-    @classmethod
-    def granted(cls, token, pid, answer, lease, asked):
-        """The Hold of a lease of so many seconds, which was asked for at ``asked`` and has been answered now."""
-        return cls(token, pid, answer, asked + lease * (1 - DRIFT), time.monotonic() + lease * (1 + DRIFT))
+    def is_granted(self, answer, lease, asked):
+        """The answer is a yes to a lease of so many seconds, which was asked for at ``asked``."""
+        self.answer, self.asked = answer, asked
+        self.until, self.by = asked + lease * (1 - DRIFT), time.monotonic() + lease * (1 + DRIFT)
 
     @property
     def validity(self):
         """Seconds for which the lease certainly still runs; 0.0 when it may be over."""
-        return max(0.0, self.until - time.monotonic())
+        return 0.0 if self.over else max(0.0, self.until - time.monotonic())
 
     @property
     def clears_in(self):
@@ -58,15 +67,16 @@ def new_token():
 def milliseconds(seconds, what):
     """``seconds`` as whole milliseconds, which is how the server counts a lease; ``what`` names it in the error.
 
-    Raises ValueError where that is no time to hold a lock for: not a number, not finite, less than a millisecond.
+    Raises ValueError where that is no time to hold a lock for: not a number, less than a millisecond, more than LONGEST.
     """
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0.001:
-        raise ValueError(f"{what} must be a number of seconds, finite and at least 0.001; it is {seconds!r}")
+    if not isinstance(seconds, int | float) or not 0.001 <= seconds <= LONGEST:
+        raise ValueError(f"{what} must be a number of seconds, from 0.001 to {LONGEST:.0f}; it is {seconds!r}")
     return int(seconds * 1000)
 
 
-def not_negative(seconds, what):
-    """``seconds``, checked. Raises ValueError where one can't wait so long: not a number, NaN, less than 0."""
-    if not isinstance(seconds, int | float) or not seconds >= 0:
-        raise ValueError(f"{what} must be a number of seconds, at least 0; it is {seconds!r}")
+def not_negative(seconds, what, most=math.inf):
+    """``seconds``, checked. Raises ValueError where one can't wait so long: not a number, NaN, below 0, above ``most``."""
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= most:
+        limit = f"from 0 to {most:.0f}" if most < math.inf else "at least 0"
+        raise ValueError(f"{what} must be a number of seconds, {limit}; it is {seconds!r}")
     return seconds

@@ -21,13 +21,16 @@ def likeness(pool):
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     settings["socket_timeout"] = settings.get("socket_timeout") or BOUND
-    settings["socket_connect_timeout"] = settings.get("socket_connect_timeout") or settings["socket_timeout"]
+    settings["socket_connect_timeout"] = min(
+        settings.get("socket_connect_timeout") or settings["socket_timeout"], settings["socket_timeout"]
+    )
     if isinstance(pool, SentinelConnectionPool):
         settings |= {"is_master": True, "check_connection": pool.check_connection}
         del settings["connection_pool"]  # the other pool's link to the Sentinels; ours makes its own
         service, sentinel = pool.service_name, pool.sentinel_manager
         return lambda: SentinelConnectionPool(service, sentinel, **settings)
     if isinstance(pool, BlockingConnectionPool):
-        settings |= {"queue_class": pool.queue_class, "timeout": min(pool.timeout or BOUND, settings["socket_timeout"])}
+        patience = BOUND if pool.timeout is None else pool.timeout
+        settings |= {"queue_class": pool.queue_class, "timeout": min(patience, settings["socket_timeout"])}
         return lambda: BlockingConnectionPool(**settings)
     return lambda: ConnectionPool(**settings)

@@ -2,7 +2,6 @@
 
 import threading
 
-from course_tasks.locks.errors import LockNotOwnedError
 from course_tasks.locks.hold import milliseconds
 from course_tasks.locks.keeper import Keeper
 from course_tasks.locks.lease import LeaseLock
@@ -26,9 +25,10 @@ class RenewingLock(LeaseLock):
     while the lease runs is logged and tried again, each tenth of a lease. Whoever holds the lock has to look at ``lost``, or
     be told by ``on_lost``: nothing stops the work from outside. release() then raises LockNotOwnedError.
 
-    Renewing ends with the release, before anything is sent for that; with the loss; with the process, and does not go on in
-    a forked child; and ``max_hold`` seconds after the lock was acquired. Otherwise work that hangs, or forgot to release,
-    would keep the lock for ever. The lease then runs out, the lock counts as lost, and is free after ``max_hold`` and
+    Renewing ends with the release, before anything is sent for that; with the loss; with the thread that acquired the lock,
+    where no other one can release it (``thread_local``); with the process, and does not go on in a forked child; and
+    ``max_hold`` seconds after the lock was acquired. Otherwise work that hangs, or forgot to release, would keep the lock for
+    ever. The lease then runs out, the lock counts as lost, and is free after ``max_hold`` and
     one ``timeout`` at the latest. An hour, the default, is also when Celery gives a task up for lost and runs it elsewhere.
 
     Beside LeaseLock's arguments: ``max_hold`` in seconds. ``on_lost`` is called once for each hold that is lost, with the
@@ -65,19 +65,6 @@ class RenewingLock(LeaseLock):
         """
         return getattr(self._here, "lost", self._newest)
 
-    @property
-    def validity(self):
-        """As LeaseLock's, and 0.0 once the hold is lost."""
-        return 0.0 if self.lost.is_set() else super().validity
-
-    def release(self):
-        """As LeaseLock's; once the hold is lost, LockNotOwnedError in any case."""
-        self._own("release")
-        lost = self._here.keeper.stop()
-        super().release()
-        if lost:
-            raise LockNotOwnedError("Cannot release a lock that was lost while it was held", self.name)
-
     def _try(self, token, *how):
         if not super()._try(token, *how):
             return False
@@ -88,18 +75,26 @@ class RenewingLock(LeaseLock):
         self._newest = keeper.lost
         try:
             keeper.start()
-        except BaseException:  # no thread can be started: better no lock than one that nobody keeps
+        except RuntimeError:  # no thread can be started: better no lock than one that nobody keeps
             self.release()
             raise
         return True
 
-    def _extend(self, hold, seconds, replace):
-        extended = not self.lost.is_set() and super()._extend(hold, seconds, replace)
-        if self.lost.is_set():  # looked at again: the answer may have come when the work had been told to stop
-            raise LockNotOwnedError("Cannot extend a lock that was lost while it was held", self.name)
-        return extended
+    def _give_back(self, hold):
+        if keeper := self._keeper_of(hold):
+            keeper.stop()
+        return super()._give_back(hold) and not hold.over
 
-    def _adopt(self, keeper, hold):
+    def _forsake(self, hold):
+        if keeper := self._keeper_of(hold):
+            keeper.halt()
+        super()._forsake(hold)
+
+    def _keeper_of(self, hold):
+        keeper = getattr(self._here, "keeper", None)
+        return keeper if keeper and keeper.hold is hold else None
+
+    def _adopt(self, keeper):
         """Let this thread, one of the keeper's, see the hold as the thread sees it that acquired the lock."""
         if self.thread_local:
-            self._here.keeper, self._here.lost, self._here.hold = keeper, keeper.lost, hold
+            self._here.keeper, self._here.lost, self._here.hold = keeper, keeper.lost, keeper.hold
