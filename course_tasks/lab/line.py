@@ -107,6 +107,8 @@ class Line:
         """Hang up, and return once the warden has ended every process and removed the directory."""
         self._ends.close()
         if self._funeral and os.getpid() == self.owner:
+            with contextlib.suppress(RuntimeError):  # it has been started, unless an interrupt came just before
+                self._funeral.start()
             self._funeral.join(PATIENCE)
 
 
