@@ -58,6 +58,11 @@ class RenewingLock(LeaseLock):
         self._newest = threading.Event()
 
     @property
+    def validity(self):
+        """As LeaseLock's, and 0.0 once the hold is lost."""
+        return 0.0 if self.lost.is_set() else super().validity
+
+    @property
     def lost(self):
         """The ``threading.Event`` that is set when the present hold is lost; each acquire() makes a new one.
 
