@@ -12,6 +12,7 @@ _HOMES = {
     "kill": "lab",
     "pause": "lab",
     "preflight": "lab",
+    "restart": "lab",
     "compare": "lab",
     "exercise": "exercises",
     "hint": "exercises",

@@ -32,7 +32,8 @@ class Contender:
         if self.present.lock:
             with contextlib.suppress(Exception):  # it will be met again, where it can be told
                 experiment.lock_factory(self.present.run, pid)
-            experiment.client("lock", pid).ping()
+            for client in experiment.clients(self.present, pid):
+                client.ping()
         history.hset(observation.READY, self.name, pid)
         while not history.xread({stream(self.present.run): "0"}, count=1, block=int(1000 * PATIENCE)):
             pass

@@ -25,7 +25,8 @@ class Experiment:
     ``takes`` how many seconds a task works, or a contender holds the lock, ``if_locked`` either "skip" or "wait", and
     ``lock`` whether there is a lock, whose code is then in the run's directory. ``fencing`` is whether the outbox
     compares fencing tokens, ``idempotent`` whether a mail keeps one Message-ID, ``soft_time_limit`` the seconds after
-    which Celery interrupts a task (None: never).
+    which Celery interrupts a task (None: never). ``lock_servers`` are the names of the lock servers, in their order;
+    ``links`` is whether every process reaches them by links of its own, which may be cut or slowed.
     """
 
     run: int = 0
@@ -37,6 +38,8 @@ class Experiment:
     fencing: bool = True
     idempotent: bool = False
     soft_time_limit: float | None = None
+    lock_servers: tuple = ("lock",)
+    links: bool = False
 
     def write(self, where):
         """Make this the present experiment of the lab at ``where`` (a Place), in one step that no reader sees half of."""
@@ -49,15 +52,46 @@ def current():
     """The present Experiment; the quiet one (run 0) outside a lab and between the runs."""
     here = place.lab()
     try:
-        return Experiment(**json.loads(here.experiment.read_text())) if here else Experiment()
+        written = json.loads(here.experiment.read_text()) if here else {}
     except FileNotFoundError:
         return Experiment()
+    if "lock_servers" in written:
+        written["lock_servers"] = tuple(written["lock_servers"])  # JSON knows lists only
+    return Experiment(**written)
+
+
+class Clients(list):
+    """The clients of several lock servers, in their order: what a lock is made with, in a lab that has several.
+
+    A list that explains itself to a lock which takes it for a single client.
+    """
+
+    def __getattr__(self, name):
+        raise AttributeError(
+            f"{name}: this lab has {len(self)} lock servers, so a lock is made with the list of their clients, which is no client"
+        )
 
 
 @functools.cache
-def client(server, pid):
-    """This process's Redis client for ``server``; ``pid`` is in the key so that no connection crosses a fork."""
-    return redis.Redis(unix_socket_path=str(place.lab().socket(server)))
+def client(server, pid, process=None):
+    """This process's Redis client for ``server``; ``pid`` is in the key so that no connection crosses a fork.
+
+    ``process``: the name of the process whose link it takes; None for straight on.
+    """
+    here = place.lab()
+    return redis.Redis(unix_socket_path=str(here.link(process, server) if process else here.socket(server)))
+
+
+def clients(present, pid):
+    """The Clients for the lock servers of the ``present`` experiment, for this process, whose ``pid`` is given."""
+    process = os.environ.get(place.PROCESS) if present.links else None
+    return Clients(client(server, pid, process) for server in present.lock_servers)
+
+
+def lock_clients(present, pid):
+    """What a lock is made with: the client of the lock server; or, where there are several, the Clients."""
+    of_all = clients(present, pid)
+    return of_all[0] if len(of_all) == 1 else of_all
 
 
 def recorder(run, lane):
@@ -67,13 +101,19 @@ def recorder(run, lane):
 
 @functools.lru_cache(maxsize=1)
 def lock_factory(run, pid):
-    """The lock that the notebook handed over for ``run``: a callable that takes (client, name).
+    """The lock that the notebook handed over for ``run``: a callable that takes (client, name), or (clients, name).
 
-    Where the run has breakpoints, the lock is made with a client that carries them, in place of the one that is given.
+    Where the run has breakpoints, the lock is made with clients that carry them, in place of those that are given. Over
+    several servers they are the same breakpoints: a command counts to whichever of them it goes.
     """
     make = pickle.loads((place.lab().run(run) / "lock.pkl").read_bytes())
     points = halts.here(run, recorder(run, os.environ.get(place.PROCESS)))
     if not points:
         return make
     with_breakpoints = functools.cache(lambda client: watched(client, *points))
-    return lambda client, name: make(with_breakpoints(client), name)
+
+    def with_all(clients):
+        several = isinstance(clients, Clients)
+        return Clients(map(with_breakpoints, clients)) if several else with_breakpoints(clients)
+
+    return lambda clients, name: make(with_all(clients), name)

@@ -23,8 +23,12 @@ class Place:
         self.path = Path(path)
 
     def socket(self, name):
-        """The Unix socket of the server called ``name``: ``"broker"``, ``"history"``, ``"lock"`` or ``"mail"``."""
+        """The Unix socket of the server called ``name``: ``"broker"``, ``"history"``, ``"lock"``, ``"lock3"`` or ``"mail"``."""
         return self.path / f"{name}.sock"
+
+    def link(self, process, server):
+        """The Unix socket by which ``process`` reaches ``server`` in a run whose links may be cut or slowed."""
+        return self.socket(f"{process}-{server}")
 
     def url(self, name):
         """The same socket as Celery writes it in a broker URL."""

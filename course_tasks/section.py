@@ -49,7 +49,8 @@ def critical_section(name, present, record):
         with _staying(record):
             yield Inside()
         return
-    lock = experiment.lock_factory(present.run, os.getpid())(experiment.client("lock", os.getpid()), name)
+    pid = os.getpid()
+    lock = experiment.lock_factory(present.run, pid)(experiment.lock_clients(present, pid), name)
     with _overheard(lock, record) as lost:
         with Attempt(record) as attempt:
             given = acquire(lock, wait=present.if_locked == "wait", waiting=attempt.waiting)
@@ -59,7 +60,9 @@ def critical_section(name, present, record):
             return
         inside = Inside(lock)
         try:
-            record("acquired", lease=_lease(lock, attempt), token=inside.fence)
+            record(
+                "acquired", lease=_lease(lock, attempt), token=inside.fence, detail=_granted(lock, present.lock_servers)
+            )
             with _staying(record):
                 yield inside
         except BaseException:
@@ -130,6 +133,14 @@ def _lease(lock, attempt):
     if left is None:
         left = timeout if attempt.waited else timeout - (time.monotonic() - attempt.began)
     return timeout if left > WHOLE * timeout else max(0.0, left)
+
+
+def _granted(lock, servers):
+    """What the history is told of who granted ``lock``, where it says so: names of ``servers``. A lock says so by its attribute
+    ``granted``, a tuple of positions among the clients that it was given.
+    """
+    granted = _attribute(lock, "granted", tuple)
+    return None if granted is None else {"granted": [servers[position] for position in granted]}
 
 
 def _attribute(lock, name, kind):

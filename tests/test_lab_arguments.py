@@ -124,7 +124,7 @@ def test_run(lab, untouched, name):
     with pytest.raises((TypeError, ValueError)) as error:
         lab.run(**{"seconds": 1, **BAD_RUNS[name]})
     (argument,) = BAD_RUNS[name]
-    assert argument.rstrip("s") in say(error) or "worker is called" in say(error) or "no command" in say(error)
+    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error) or "no command" in say(error)
     assert untouched() == before
 
 
@@ -134,7 +134,7 @@ def test_contend(lab, untouched, name):
     with pytest.raises((TypeError, ValueError)) as error:
         lab.contend(**{"lock": Setnx, "seconds": 1, **BAD_CONTESTS[name]})
     (argument,) = BAD_CONTESTS[name]
-    assert argument.rstrip("s") in say(error) or "contender is called" in say(error) or "no command" in say(error)
+    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error) or "no command" in say(error)
     assert untouched() == before
 
 
@@ -172,7 +172,7 @@ def test_invoke(lab, untouched, bad):
     with pytest.raises((TypeError, ValueError)) as error:
         lab.invoke(**bad)
     (argument,) = bad
-    assert argument.rstrip("s") in say(error) or "worker is called" in say(error)
+    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error)
     assert untouched() == before
 
 

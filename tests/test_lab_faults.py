@@ -10,7 +10,7 @@ from labs import Setnx, faults_of, kinds, run_until, tree
 from course_tasks import kill, pause
 from course_tasks.history.recording import KINDS
 from course_tasks.lab import strikes
-from course_tasks.lab.faults import check
+from course_tasks.lab.fault import Cast, check
 from course_tasks.lab.strikes import Strikes
 
 WORKERS = ("worker1", "worker2", "worker3")
@@ -177,16 +177,30 @@ def test_a_producer_that_ends_by_itself_is_told_of_in_the_notes(lab, monkeypatch
 
 
 class Signals:
-    """Stands for the lab: writes down what it is told to do."""
+    """Stands for the lab, and for its ``servers``: writes down what it is told to do."""
+
+    durable, names = False, ("lock1", "lock2")
 
     def __init__(self, *faults):
-        self.done = []
+        self.done, self.servers = [], self
         self.strikes = Strikes(
             faults,
-            send=lambda worker, number: self.done.append((signal.Signals(number).name, worker)),
-            end=lambda worker: self.done.append(("killed", worker)),
+            Cast(WORKERS, self.names),
+            lab=self,
             record=lambda kind, lane, detail: self.done.append((kind, lane)),
         )
+
+    def send_signal(self, names, number):
+        self.done += [(signal.Signals(number).name, name) for name in names]
+
+    def end(self, names):
+        self.done += [("killed", name) for name in names]
+
+    def kill(self, server):
+        self.end([server])
+
+    def restart(self, server):
+        self.done.append(("started", server))
 
     def step(self, elapsed=0.0, *events):
         """Let ``events``, (kind, lane), with a task and a detail if need be, happen, and return what was done to whom.
@@ -368,4 +382,4 @@ def test_faults_name_themselves_as_they_were_typed():
 
 
 def test_every_kind_of_event_can_trigger_a_fault():
-    check([kill(when=kind) for kind in KINDS], WORKERS)
+    check([kill(when=kind) for kind in KINDS], Cast(WORKERS))

@@ -1,4 +1,4 @@
-"""The lab: ``Lab`` starts it, ``Lab.run`` returns a ``Run``, ``kill`` and ``pause`` are the faults.
+"""The lab: ``Lab`` starts it, ``Lab.run`` returns a ``Run``, ``kill``, ``pause`` and ``restart`` are faults.
 
 The names are looked up when they are first used: the warden, which lives in this package, must not load what draws.
 """
@@ -13,6 +13,7 @@ _HOMES = {
     "kill": "faults",
     "pause": "faults",
     "preflight": "checks",
+    "restart": "faults",
 }
 
 __all__ = list(_HOMES)

@@ -1,5 +1,6 @@
 """Conducting one run: start clean, let it begin, watch, strike, end, read what happened."""
 
+import dataclasses
 import time
 from collections import Counter
 
@@ -7,7 +8,7 @@ from course_tasks import halts, history
 from course_tasks.halts import Halt
 from course_tasks.history.recording import Recorder
 from course_tasks.lab import directory
-from course_tasks.lab.faults import check
+from course_tasks.lab.fault import Cast, check
 from course_tasks.lab.live import Live
 from course_tasks.lab.packing import pack
 from course_tasks.lab.run import Run, read_inbox
@@ -20,25 +21,24 @@ STRIKING = 2.0  # seconds for a breakpoint that has been claimed to be in the hi
 class Conductor:
     """Conducts one run in ``lab`` after the ``plan`` (an Experiment), with ``seconds``, ``lock`` and ``faults`` of ``Lab.run``.
 
-    ``names`` are those whom a fault can hit. Making one checks every argument, and changes nothing. A subclass says how
-    the run begins (``_begin``, which sets ``began``), when it is done before its time (``_done``), and how it ends (``_end``,
-    which returns notes for the Run).
+    ``actors`` are the names of those who want the lock: them a fault can hit, and the lock servers. Making one checks every
+    argument, and changes nothing. A subclass says how the run begins (``_begin``, which sets ``began``), when it is done
+    before its time (``_done``), and how it ends (``_end``, which returns notes for the Run).
     """
 
     effort = "task"  # what may raise an error
 
-    def __init__(self, lab, plan, seconds, lock, faults, names):
+    def __init__(self, lab, plan, seconds, lock, faults, actors):
         self.faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)
-        check(self.faults, names, lab.understands)
-        self.lab, self.plan, self.seconds = lab, plan, seconds
+        self.cast = Cast(tuple(actors), lab.lock_servers, lab.replicas)
+        check(self.faults, self.cast, lab.understands)
+        self.lab, self.seconds = lab, seconds
+        self.plan = dataclasses.replace(
+            plan, lock_servers=lab.lock_servers, links=any(fault.outside for fault in self.faults)
+        )
         self.packed = pack(lock) if lock is not None else None
         self.record = Recorder(lab.client("history"), plan.run, "lab")
-        self.strikes = Strikes(
-            self.faults,
-            send=lambda name, number: lab.send_signal([name], number),
-            end=lambda name: lab.end([name]),
-            record=self.record,
-        )
+        self.strikes = Strikes(self.faults, self.cast, lab, self.record)
         self.last = "0"  # id of the last entry that was read
 
     def conduct(self):
@@ -63,6 +63,16 @@ class Conductor:
             lab.settle(everything=True)
             raise
         return Run(self.plan.run, events, inbox, tuple(notes))
+
+    def _record_began(self, above, below=(), **plan):
+        """Record that the run begins, and return when that was. The lanes of the lock servers, where they matter, come between
+        those ``above`` and ``below``; what is None in the ``plan`` is left out.
+        """
+        servers = (*self.cast.servers, *self.cast.replicas)
+        matter = len(servers) > 1 or any(fault.who in servers for fault in self.faults)
+        lanes = [*above, *(servers if matter else ()), *below]
+        said = {"servers": servers if matter else None, **plan}
+        return self.record("began", detail={"lanes": lanes, **{k: v for k, v in said.items() if v is not None}})
 
     def _prepare(self, where):
         """Lay ready, in the lab at ``where`` (a Place), what the processes of this run will look for."""

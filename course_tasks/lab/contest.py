@@ -19,8 +19,8 @@ class Contest(Conductor):
         for name in self.names:
             self.lab.start(name, ["python", "-m", "course_tasks.contender", name])
         self.lab.await_ready(self.names)
-        plan = {"lanes": self.names, "seconds": self.seconds, "holds": self.plan.takes, "at_once": self.at_once}
-        self.began = self.record("began", detail=plan)  # what they all wait for
+        plan = {"seconds": self.seconds, "holds": self.plan.takes, "at_once": self.at_once}
+        self.began = self._record_began(self.names, **plan)  # what they all wait for
 
     def _look(self, seconds):
         # They write a thousand entries a second. Whoever is woken by each takes from them the processor they contend with.

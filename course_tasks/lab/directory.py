@@ -15,7 +15,7 @@ from course_tasks.lab.errors import LabError
 PREFIX = "course-lab-"
 SHORT = "/tmp"  # where sockets go if the temporary directory's name is too long for them
 SOCKET_PATH_LIMIT = 100  # bytes; the system's own limit is 104 on macOS and 108 on Linux
-LONGEST = f"{PREFIX}4194304-01234567/history.sock"
+LONGEST = f"{PREFIX}4194304-01234567/contender32-lock9.sock"
 NEEDED = 32 * 2**20  # bytes: logs, a few SQLite files, the mail
 REMEDY = "make room there, or set TMPDIR to another directory before you start Python"
 

@@ -1,104 +1,147 @@
-"""Faults: what happens to workers and contenders while they work, on purpose and at a chosen moment.
+"""Faults: what happens to workers, contenders and lock servers while a run goes on, on purpose and at a chosen moment.
 
-A fault is a signal to the whole process tree of one of them: ``SIGKILL`` or ``SIGSTOP``. What follows an event of the history
-comes from outside, and so lands up to a dozen commands after it. Where the exact place matters, a fault is a *breakpoint*
-(``before=`` or ``after=`` a command): the process that runs the command stops itself there.
+Each kind is a class, with what it does, and a function, which is what a learner types. What follows an event of the
+history comes from outside, and so lands up to a dozen commands after it. Where the exact place matters, a fault is a
+*breakpoint* (``before=`` or ``after=`` a command): the process that runs the command stops itself there.
 """
 
 import dataclasses
+import signal
+from typing import ClassVar
 
-from course_tasks.breakpoints import command_name
 from course_tasks.halts import HOLDER
-from course_tasks.history.recording import KINDS
 from course_tasks.lab.arguments import duration
+from course_tasks.lab.fault import Fault
 
 
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """One fault of a run; made by :func:`kill` and :func:`pause`.
+class Signalled(Fault):
+    """A fault that is a signal to a whole process tree: of a worker or a contender, or of a server."""
 
-    ``action`` is "kill" or "pause", ``who`` the name of a worker or a contender, or "holder", ``seconds`` how long it lasts
-    (None for ever). One of the others says when it comes: ``when`` the kind of event that triggers it; ``after`` a number of
-    seconds into the run, or the command after whose reply it comes; ``before`` the command before which it comes.
-    """
+    hits = ("actors", "servers", "replicas")
+    breakable = True
 
-    action: str
-    who: str
-    seconds: float | None
-    when: str | None
-    after: float | str | None
-    before: str | None
-
-    def __post_init__(self):
-        if not isinstance(self.who, str):
-            raise TypeError(f'who is a name such as "worker2", or "{HOLDER}", not {self.who!r}')
-        if [self.when, self.after, self.before].count(None) != 2:
+    def check(self, cast):
+        super().check(cast)
+        if self.place and self.who not in (HOLDER, *cast.actors):
             raise ValueError(
-                'say one of when= (an event such as "entered"), after= (seconds into the run, or a command such as "GET") '
-                "and before= (a command)"
+                f"{self}: at a command it is the client that stops itself, and {self.who} is a server: "
+                "say when= or after= a number of seconds"
             )
-        if self.when is not None and self.when not in KINDS:
-            raise ValueError(f"when={self.when!r} is no event of the history; these are: {', '.join(KINDS)}")
-        if self.place:
-            if (event := self.place[1].lower()) in KINDS:
-                raise ValueError(f'{event!r} is an event, not a command: say when="{event}"')
-        elif self.after is not None:
-            duration("after", self.after, or_zero=True)
 
-    @property
-    def place(self):
-        """Where it strikes, for a breakpoint: ("before" or "after", the command's name in capitals). Else None."""
-        if self.before is not None:
-            return "before", command_name("before", self.before)
-        return ("after", command_name("after", self.after)) if isinstance(self.after, str) else None
 
-    @property
-    def due(self):
-        """Seconds into the run at which it comes; None where something else triggers it."""
-        return None if isinstance(self.after, str) else self.after
+class Kill(Signalled):
+    """See :func:`kill`."""
 
-    def __str__(self):
-        given = {"when": self.when, "after": self.after, "before": self.before}
-        ((name, value),) = ((name, value) for name, value in given.items() if value is not None)
-        lasts = f"{self.seconds:g}, " if self.seconds else ""
-        return f"{self.action}({lasts}{self.who!r}, {name}={repr(value) if isinstance(value, str) else f'{value:g}'})"
+    action = "kill"
+    deadly = True
+
+    def begin(self, lab, record, name):
+        # A lock that the system frees at its holder's death may be somebody else's a moment later. So the history must
+        # say before that moment that this worker does nothing any more: it is stopped, and only then killed.
+        lab.send_signal([name], signal.SIGSTOP)
+        record("fault began", lane=name, detail={"fault": "kill"})
+        self.bury(lab, record, name)
+
+    def bury(self, lab, record, name):
+        """Kill ``name``, which stands still; the history is told first."""
+        record("fault ended", lane=name, detail={"fault": "kill"})
+        lab.end([name])
 
 
 def kill(who=HOLDER, *, when=None, after=None, before=None):
-    """Kill a worker, its pool process included, or a contender (SIGKILL); it stays dead until the run is over.
+    """Kill a worker, its pool process included, a contender, or a lock server (SIGKILL); it stays dead until the run is over.
 
-    ``who`` is the name of a worker ("worker2") or of a contender ("contender2"), or "holder": whoever holds the lock (or is
-    inside, without a lock) at that moment. Exactly one of the others says when:
+    ``who`` is the name of a worker ("worker2"), of a contender ("contender2") or of a lock server ("lock3"), or "holder":
+    whoever holds the lock (or is inside, without a lock) at that moment. Exactly one of the others says when:
 
     * ``when="entered"``: an event of the history triggers it, once: "entered", "acquired", "skipped" … of that worker, or
-      of anyone where ``who`` is "holder". It lands up to a dozen commands later.
+      of anyone where ``who`` is "holder" or a server. It lands up to a dozen commands later.
     * ``after=2.5``: so many seconds into the run. Where nobody holds anything then, "holder" is the next one who does.
-    * ``before="EXPIRE"`` or ``after="GET"``: a breakpoint, at a command that the lock sends through the client it was given.
+    * ``before="EXPIRE"`` or ``after="GET"``: a breakpoint, at a command that the lock sends through a client it was given.
       It is called as it is sent, in any case (redis-py's ``incr()`` sends INCRBY). The process that runs it stops exactly
       there: before anything of it was sent, or when its reply has been read and nothing done about it. "holder" is then
-      whoever comes there first.
+      whoever comes there first. Not for servers: there it is the client that stops.
 
     Each strikes once in a run. Raises TypeError or ValueError for anything else, and the run does for a command that the
     lock server doesn't know.
     """
-    return Fault("kill", who, None, when, after, before)
+    return Kill(who=who, when=when, after=after, before=before)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pause(Signalled):
+    """See :func:`pause`."""
+
+    seconds: float
+
+    action: ClassVar[str] = "pause"
+    still: ClassVar[bool] = True
+
+    @property
+    def lasts(self):
+        return self.seconds
+
+    @property
+    def arguments(self):
+        return self.seconds, self.who
+
+    def begin(self, lab, record, name):
+        lab.send_signal([name], signal.SIGSTOP)
+        record("fault began", lane=name, detail={"fault": "pause", "seconds": self.seconds})
+
+    def end(self, lab, record, name):
+        record("fault ended", lane=name, detail={"fault": "pause"})
+        lab.send_signal([name], signal.SIGCONT)
+
+    def run_over(self, lab, record, name):
+        if name in lab.servers.names:  # it would let somebody in, a moment before all are stopped
+            super().run_over(lab, record, name)
+        else:
+            self.end(lab, record, name)
 
 
 def pause(seconds, who=HOLDER, *, when=None, after=None, before=None):
-    """Stop a worker or a contender for ``seconds`` (SIGSTOP, then SIGCONT). The rest is as for :func:`kill`."""
-    return Fault("pause", who, duration("seconds", seconds), when, after, before)
+    """Stop a worker, a contender or a lock server for ``seconds`` (SIGSTOP, then SIGCONT). The rest is as for :func:`kill`."""
+    return Pause(seconds=duration("seconds", seconds), who=who, when=when, after=after, before=before)
 
 
-def check(faults, names, known=lambda command: True):
-    """Raise TypeError or ValueError unless ``faults`` are Faults that can hit one of ``names``.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Restart(Fault):
+    """See :func:`restart`."""
 
-    ``known`` says of a command's name whether the lock server knows it.
+    down: float
+
+    action: ClassVar[str] = "restart"
+    still: ClassVar[bool] = True
+
+    @property
+    def lasts(self):
+        return self.down
+
+    @property
+    def arguments(self):
+        return self.who, self.down
+
+    def begin(self, lab, record, name):
+        lab.send_signal([name], signal.SIGSTOP)
+        record("fault began", lane=name, detail={"fault": "restart", "seconds": self.down})
+        lab.servers.kill(name)
+
+    def end(self, lab, record, name):
+        lab.servers.restart(name)
+        record("fault ended", lane=name, detail={"fault": "restart", "memory": lab.durable})
+
+    def run_over(self, lab, record, name):
+        """It did not come back in this run: the history, which has no end of it, says so."""
+
+
+def restart(server, down=0.0, *, when=None, after=None):
+    """Kill a lock ``server`` (SIGKILL), and start it again ``down`` seconds later, with the same command line.
+
+    It remembers what it had written to disk: everything that it has ever answered to in a lab with ``durable=True``, and
+    nothing otherwise. ``when`` or ``after`` (seconds) says when, as for :func:`kill`; ``when`` is anyone's event. If the run
+    is over before it comes back, it is down until the end.
+
+    Raises TypeError or ValueError for a bad argument; the run does where no lock server is called so.
     """
-    for fault in faults:
-        if not isinstance(fault, Fault):
-            raise TypeError(f"faults must be made by kill(…) or pause(…), not {fault!r}")
-        if fault.who != HOLDER and fault.who not in names:
-            kind = names[0].rstrip("0123456789")
-            raise ValueError(f"{fault}: no {kind} is called {fault.who!r}; there are {', '.join(names)}")
-        if fault.place and not known(fault.place[1]):
-            raise ValueError(f"{fault}: the lock server knows no command {fault.place[1]}")
+    return Restart(who=server, down=duration("down", down, or_zero=True), when=when, after=after)

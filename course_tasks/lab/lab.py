@@ -17,6 +17,7 @@ from course_tasks.lab.shown import Shown
 from course_tasks.observation import READY
 
 MOST_WORKERS = MOST_CONTENDERS = 32
+MOST_LOCK_SERVERS, MOST_REPLICAS = 9, 3
 
 _open_labs = []  # this kernel's: one, and what was made beside it
 
@@ -28,6 +29,12 @@ class Lab(Crew):
     servers are started (Valkey, or what LAB_REDIS_SERVER names), each on a Unix socket in a directory that only you
     can read: the broker, the lock server, and the history. ``live=False`` turns progress bar and growing picture off.
 
+    ``lock_servers``: how many lock servers there are, 1 to 9. One is called "lock", and a lock is made as ``Lock(client,
+    name)``. Several are "lock1", "lock2" and so on, independent of each other, and a lock is made as ``Lock(clients, name)``
+    with the list of their clients, in that order. ``replicas``: how many replicas "lock" has, 0 to 3. ``durable=True``: a lock
+    server writes each change to disk before it answers, so that it remembers after a restart.
+    ``lab.lock_servers`` are the names, ``lab.clients`` clients for them, and ``lab.servers`` stops and starts them by hand.
+
     A kernel has one lab: making another closes the one before, so a cell can simply be run again. It is closed by
     :meth:`close`, on leaving a ``with``, and when the kernel restarts, stops or dies; nothing is left then.
 
@@ -38,14 +45,28 @@ class Lab(Crew):
     been started is ended first.
     """
 
-    def __init__(self, workers=3, *, live=True, beside=False):
+    def __init__(self, workers=3, *, lock_servers=1, replicas=0, durable=False, live=True, beside=False):
         called = time.monotonic()
         count("workers", workers, 1, MOST_WORKERS)
+        count("lock_servers", lock_servers, 1, MOST_LOCK_SERVERS)
+        count("replicas", replicas, 0, MOST_REPLICAS)
+        flag("durable", durable)
+        if replicas and lock_servers > 1:
+            raise ValueError(
+                f"replicas replicate a single lock server: say replicas={replicas} or lock_servers={lock_servers}"
+            )
+        if replicas:
+            raise ValueError("replicas: not yet")
         servers.binary()  # before anything is closed or made
         if not beside:
             for lab in [lab for lab in _open_labs if not lab.beside]:
                 lab.close()
-        super().__init__(_numbered("worker", workers))
+        super().__init__(
+            _numbered("worker", workers),
+            ("lock",) if lock_servers == 1 else _numbered("lock", lock_servers),
+            _numbered("replica", replicas),
+            durable,
+        )
         self.live, self.beside = live and not beside, beside
         self._runs = 0
         _open_labs.append(self)
@@ -139,19 +160,20 @@ class Lab(Crew):
     ):
         """Run beat for ``seconds`` and return a :class:`Run`: what happened, judged and drawn.
 
-        ``lock``: a class or a callable that takes (client, name) and returns something with ``acquire()`` and
-        ``release()``; None for no lock. ``every``: seconds between two ticks of beat. ``takes``: seconds that the work of
-        one task lasts. ``if_locked``: "skip" (a task that finds the lock taken goes away) or "wait". ``task``: the name of
-        the task that beat sends. ``mails``: how many unsent mails the outbox holds at the start; one a tick unless given.
-        ``faults``: what :func:`kill` and :func:`pause` made.
+        ``lock``: a class or a callable that takes (client, name), or (clients, name) where there are several lock servers,
+        and returns something with ``acquire()`` and ``release()``; None for no lock. ``every``: seconds between two ticks of
+        beat. ``takes``: seconds that the work of one task lasts. ``if_locked``: "skip" (a task that finds the lock taken goes
+        away) or "wait". ``task``: the name of the task that beat sends. ``mails``: how many unsent mails the outbox holds at
+        the start; one a tick unless given.
+        ``faults``: what :func:`kill`, :func:`pause` and :func:`restart` made; one, or a list of them.
 
         ``fencing``: where the lock has a fencing token (its attribute ``fence``), the outbox refuses a write whose token
         is lower than the highest it has seen; False turns that check off. ``idempotent``: a mail keeps one Message-ID,
         however often it is sent, and the inbox files each Message-ID once. ``soft_time_limit``: seconds after which
         Celery interrupts a task; None for never.
 
-        A run starts clean: nothing queued, reserved, held or unsent is left from the one before, and killed workers
-        are back. Tasks that still run at the end are ended, and stay open in the picture.
+        A run starts clean: nothing queued, reserved, held or unsent is left from the one before, and killed workers and
+        servers are back. Tasks that still run at the end are ended, and stay open in the picture.
 
         Raises TypeError or ValueError for a bad argument before anything happens, LabError where the lab fails.
         """
@@ -189,7 +211,8 @@ class Lab(Crew):
         ended as they stand: whoever is inside then stays so in the picture.
 
         ``at_once``: how many may be inside together; more than 1 for a semaphore. ``faults``: as for :meth:`run`; who is
-        hit is "holder", or one of the contenders. A contender whose lock raises an error tries again a little later.
+        hit is "holder", one of the contenders, or a lock server. A contender whose lock raises an error tries again a little
+        later.
 
         Raises TypeError or ValueError for a bad argument before anything happens, LabError where the lab fails.
         """

@@ -3,23 +3,24 @@
 import contextlib
 import importlib
 import shlex
+import signal
 import smtplib
 import time
 
 import redis
 
 from course_tasks import place
-from course_tasks.experiment import Experiment
+from course_tasks.experiment import Clients, Experiment
 from course_tasks.lab import directory, servers
 from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.lab.fleet import Fleet
 from course_tasks.lab.interrupts import held_back
 from course_tasks.lab.line import Line
 from course_tasks.lab.sending import Sender
 from course_tasks.lab.shown import Processes
 from course_tasks.observation import READY
 
-SERVERS = ("broker", "history", "lock")
-LASTING = (*SERVERS, "mail")  # without these a lab is none
+STEADY = ("broker", "history")  # the servers that no fault ever touches
 BINDINGS = b"_kombu.binding"  # keys by which Celery finds its queues: they outlive a run
 START_UP = 30.0  # seconds until a process that is not ready counts as stuck
 LOOK = 0.01  # seconds between two looks at what is starting
@@ -28,14 +29,16 @@ LOOK = 0.01  # seconds between two looks at what is starting
 class Crew:
     """The servers, the mail service and the ``workers`` (names) of a lab, and whatever else a run starts.
 
-    Making one starts nothing yet; ``_start_up`` does. ``place`` is where the lab lies, ``unsettled`` whether a run was cut
-    short, and left something behind.
+    ``lock_servers`` and ``replicas`` are names too; ``durable`` is whether lock servers write to disk. Making one starts
+    nothing yet; ``_start_up`` does. ``place`` is where the lab lies, ``unsettled`` whether a run was cut short, and left
+    something behind; ``stopped`` are the names of those that were sent SIGSTOP, and nothing after it.
     """
 
-    def __init__(self, workers):
-        self.workers = workers
+    def __init__(self, workers, lock_servers=("lock",), replicas=(), durable=False):
+        self.workers, self.lock_servers, self.replicas, self.durable = workers, lock_servers, replicas, durable
         self.place = place.Place(directory.choose())
-        self.unsettled = False
+        self.unsettled, self.stopped = False, set()
+        self.servers = Fleet(self)
         self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
         self._line = Line(self.place)
         self._sender = Sender(self.place.url("broker"), self.client("history"))
@@ -46,9 +49,7 @@ class Crew:
         with directory.writing(self.place.path.parent):
             Experiment().write(self.place)
             self.place.run(0).mkdir(mode=0o700)  # the mail of tasks that are sent between the runs
-        for name in SERVERS:
-            self.start(name, servers.command(self.place, name))
-        self._await({name: self._answers(name) for name in SERVERS}, called)
+        self.start_servers((*STEADY, *self.servers.names), called)
         self.start("mail", ["python", "-m", "course_tasks.mailroom", str(self.place.socket("mail"))])
         for name in self.workers:
             self.start(name, worker_command(name))
@@ -60,21 +61,35 @@ class Crew:
             client.close()
         self._line.close()
 
+    @property
+    def _lasting(self):
+        """The names of those without which a lab is none, in the order of the table."""
+        return (*STEADY, *self.servers.names, "mail")
+
     # One by one
 
     def client(self, server="lock"):
-        """A ``redis.Redis`` client for one of the lab's servers: "lock", "broker" or "history"."""
+        """A ``redis.Redis`` client for one of the lab's servers: "broker", "history", "lock" or what the lock servers are called.
+
+        Raises ValueError where no server is called so.
+        """
         if server not in self._clients:
-            if server not in SERVERS:
-                raise ValueError(f"no server is called {server!r}; the lab has {', '.join(SERVERS)}")
+            known = (*STEADY, *self.servers.names)
+            if server not in known:
+                raise ValueError(f"no server is called {server!r}; the lab has {', '.join(known)}")
             # Without redis-py's ten silent attempts: a server that is not there is not there.
             self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)), retry=None)
         return self._clients[server]
 
     @property
+    def clients(self):
+        """The notebook's clients for the lock servers, in their order: a list, as a lock for several servers is given it."""
+        return Clients(self.client(server) for server in self.lock_servers)
+
+    @property
     def processes(self):
         """A table of the lab's processes: name, command, pid, seconds from the call until it was ready."""
-        names = [name for name in (*LASTING, *self.workers) if name in self._ready]
+        names = [name for name in (*self._lasting, *self.workers) if name in self._ready]
         return Processes(
             [(name, shlex.join(self._commands[name]), self._pids[name], self._ready[name]) for name in names]
         )
@@ -89,24 +104,49 @@ class Crew:
         self._commands[name] = command
         self._pids[name] = self._line.call("start", name=name, argv=command)
 
+    def start_servers(self, names, since=None):
+        """Start the servers called ``names`` (a tuple), all at once, and return when each answers.
+
+        ``since`` (``time.monotonic()``) is when the time began that the table of processes tells.
+        """
+        since = time.monotonic() if since is None else since
+        for name in names:
+            self.start(name, self._server_command(name))
+        self._await({name: self._answers(name) for name in names}, since)
+
+    def _server_command(self, name):
+        durable = self.durable and name not in STEADY
+        return servers.command(self.place, name, durable=durable)
+
     def end(self, names):
         """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""
         _several(names)
         self._line.call("end", names=names)
+        self.stopped.difference_update(names)
 
     def send_signal(self, names, number):
         """Send signal ``number`` to the whole process trees of ``names``; after SIGSTOP, return once all have stopped."""
         _several(names)
+        if number == signal.SIGSTOP:
+            self.stopped.update(names)
         self._line.call("send", names=names, number=number)
+        if number == signal.SIGCONT:
+            self.stopped.difference_update(names)
 
     def exit_status(self, name):
         """None while the process ``name`` is alive; else its exit status, negative for the signal that ended it."""
         return self._line.call("status").get(name)
 
+    def alive(self, name):
+        """Whether the process ``name`` was started and has not ended since."""
+        status = self._line.call("status")
+        return name in status and status[name] is None
+
     def understands(self, command):
-        """Whether the lock server knows a ``command`` of that name. Raises LabError where the lab is closed."""
+        """Whether the lock servers know a ``command`` of that name. Raises LabError where the lab is closed."""
         self._check()
-        return self.client("lock").execute_command("COMMAND INFO", command)[0] is not None
+        # Asked of the broker, which is the same program, and never down.
+        return self.client("broker").execute_command("COMMAND INFO", command)[0] is not None
 
     # Waiting
 
@@ -172,6 +212,7 @@ class Crew:
         self._check()
         if self.unsettled or self._sender.under_way():
             self.settle(everything=True)
+        self._revive_servers()  # somebody may have been at them since the last run
         self._revive()
         self.await_workers()
 
@@ -183,7 +224,7 @@ class Crew:
         self.unsettled = True
         self._check()
         if everything:
-            self.end([name for name in self._commands if name not in LASTING])
+            self.end([name for name in self._commands if name not in self._lasting])
             for client in self._clients.values():  # an interrupt may have left a reply unread
                 client.connection_pool.disconnect()
             self._sender.forget()
@@ -193,19 +234,33 @@ class Crew:
         for key in broker.scan_iter():
             if not key.startswith(BINDINGS):
                 broker.delete(key)
-        self.client("lock").flushall()
+        self._revive_servers()
+        for name in self.servers.names:
+            # A server that was paused finds what was sent to it meanwhile, by whoever is gone now. It has carried that out
+            # when it answers.
+            self.client(name).ping()
+            self.client(name).flushall()
         self._revive()
         self.unsettled = False
 
     def _check(self):
         """Raise LabError where the lab is closed, or where something of it has ended that no run can do without."""
         status = self._line.call("status")  # redis-py and Celery would knock for a while where nobody is
-        for name in LASTING:
+        for name in self._lasting:
             if status.get(name) is not None:
                 raise LabError(
                     f"{name} has ended with status {status[name]}: run the cell that starts the lab again. "
                     f"The last lines it wrote are\n{last_lines(self.place.log(name).read_bytes())}"
                 )
+
+    def _revive_servers(self):
+        """Undo what was done to the lock servers: return when each is up and answers."""
+        names = self.servers.names
+        if paused := [name for name in names if name in self.stopped]:
+            self.send_signal(paused, signal.SIGCONT)
+        status = self._line.call("status")
+        if down := [name for name in names if name not in status]:
+            self.start_servers(down)
 
     def _revive(self):
         """Start every worker that is not alive; it is not ready yet."""

@@ -42,10 +42,9 @@ class Production(Conductor):
             Outbox(where.outbox(self.plan.run)).write(self.mails)
 
     def _begin(self):
-        lanes = [self.producer, *self.lab.workers, *(["inbox"] if self.plan.task == MAIL else [])]
         plan = {"every": self.plan.every, "takes": self.plan.takes, "seconds": self.seconds, "mails": self.mails}
-        said = {name: value for name, value in plan.items() if value is not None}
-        self.began = self.record("began", detail={"lanes": lanes, **said})
+        inbox = ["inbox"] if self.plan.task == MAIL else []
+        self.began = self._record_began([self.producer, *self.lab.workers], inbox, **plan)
         self.lab.start(self.producer, self._command())
 
     def _command(self):

@@ -6,6 +6,7 @@ import shutil
 from course_tasks.lab.errors import LabError
 
 CHOICE = "LAB_REDIS_SERVER"
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def binary():
@@ -34,8 +35,11 @@ def binary():
         return found
 
 
-def command(where, name):
-    """The command line of the server called ``name`` in the lab at ``where`` (a Place): a Unix socket, no TCP, no disk."""
+def command(where, name, durable=False):
+    """The command line of the server called ``name`` in the lab at ``where`` (a Place): a Unix socket, no TCP, no disk.
+
+    ``durable``: it writes every change to disk before it answers, in a directory of its own, and reads that when it starts.
+    """
     return [
         binary(),
         *("--port", "0"),
@@ -43,4 +47,6 @@ def command(where, name):
         *("--unixsocketperm", "700"),
         *("--save", ""),
         *("--dir", str(where.path)),
+        *(DURABLE if durable else ()),
+        *(("--appenddirname", f"{name}-disk") if durable else ()),
     ]
