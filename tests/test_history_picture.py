@@ -142,6 +142,15 @@ def test_a_dead_holders_lease_is_drawn_to_its_end():
     ax = axes(killed_holder(lease=3.2))
     assert (2 + theme.HELD, 2.01, 5.21) in lines(ax, "holding")
     assert "still locked until the lease ends" in labels(ax)
+    assert "lease ends" not in labels(ax)  # that tick has been explained
+
+
+def test_a_lease_that_ends_elsewhere_is_said_there():
+    story = Story().enters(1.0, 1, "a", lease=2.0).fault(1.5, "began", 1, "kill").fault(1.5, "ended", 1, "kill")
+    story.enters(4.0, 2, "b", lease=1.0).leaves(8.0, 2, "b", lock=False)
+    ax = axes(story.ends(10.0))
+    [text] = [text for text in ax.texts if text.get_text() == "lease ends"]
+    assert text.xy == pytest.approx((5.0, lane(ax, "worker2") + theme.HELD))
 
 
 def test_renewals_are_dots_on_the_locks_line():
@@ -177,6 +186,11 @@ def test_a_stale_write_that_was_accepted_stands_out():
 def test_tokens_stand_beside_the_bars():
     assert {"token 33", "token 34"} <= set(labels(axes(stale_write())))
     assert not any("token" in label for label in labels(axes(paused_holder())))
+
+
+def test_a_token_matters_more_than_the_release_before_it():
+    story = Story().enters(1.0, 1, "a", token=1).leaves(3.0, 1, "a").enters(3.1, 1, "b", token=2).leaves(6.0, 1, "b")
+    assert {"token 1", "token 2", "released"} <= set(labels(axes(story.ends(10.0))))
 
 
 def test_a_dropped_mail_is_an_open_mark_in_the_inbox():

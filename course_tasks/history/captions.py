@@ -71,9 +71,10 @@ def _skipped(scene, labels):
 
 
 def _lock(scene, labels):
-    """What the ticks under the bars mean."""
+    """What the ticks under the bars mean, but for those of which something else has said it."""
+    untold = [row for row in scene.ended if row.begin_order not in scene.told]
     for closed_by, text in (("lease ended", "lease ends"), ("released", "released")):
-        for row in islice((row for row in scene.ended if row.closed_by == closed_by), MANY):
+        for row in islice((row for row in untold if row.closed_by == closed_by), MANY):
             y = scene.y[row.lane] + theme.HELD
             if labels.place(text, [(row.end, y, 5, -4.5, "left"), (row.end, y, -3, -8, "right")], color=theme.INK):
                 break
@@ -82,7 +83,9 @@ def _lock(scene, labels):
 def _tokens(scene, labels):
     """The fencing token of a stay, under its bar."""
     for event in [event for event in scene.happened["acquired"] if event.token is not pd.NA][:MANY]:
-        labels.place(f"token {event.token}", [(event.t, scene.y[event.lane] + theme.HELD, 0, -8, "left")])
+        y = scene.y[event.lane] + theme.HELD
+        places = [(event.t, y, 0, -8, "left"), (event.t, y, -4, 0, "right")]
+        labels.place(f"token {event.token}", places)
 
 
 def _producer(scene, labels):
@@ -164,8 +167,8 @@ IN_TURN = (
     incidents.killed,
     incidents.paused,
     _skipped,
-    _lock,
     _tokens,
+    _lock,
     _producer,
     incidents.failed,
     _waiting,

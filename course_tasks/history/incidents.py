@@ -54,7 +54,9 @@ def killed(scene, labels):
             if row.lane == kill.lane and row.begin_order <= kill.Index < row.until_order:
                 text = "still locked" if row.end != row.end else "still locked until the lease ends"
                 below = scene.y[row.lane] + theme.HELD
-                labels.place(text, [(kill.t, below, 4, -8, "left"), (kill.t, below, -4, -8, "right")], color=theme.INK)
+                places = [(kill.t, below, 4, -8, "left"), (kill.t, below, -4, -8, "right")]
+                if labels.place(text, places, color=theme.INK):
+                    scene.told.add(row.begin_order)
 
 
 def paused(scene, labels):

@@ -59,8 +59,8 @@ class Scene:
     """What is drawn where, on the axes ``ax`` with the times 0 to ``end``.
 
     ``y`` gives each lane's height; ``solid`` and ``together`` are the parts of the stays inside, alone and with others,
-    each ``(stay, begin, end)``; ``ended`` are the intervals of a held lock whose end gets a tick; ``hair`` is half a pixel,
-    in seconds.
+    each ``(stay, begin, end)``; ``ended`` are the intervals of a held lock whose end gets a tick, ``told`` the begin_order
+    of those of which a label says how they ended; ``hair`` is half a pixel, in seconds.
     """
 
     def __init__(self, findings, ax, end):
@@ -71,7 +71,7 @@ class Scene:
         self.solid = list(_alone(self.lasted["inside"], self.together))
         self.hair = 0.5 * end / ax.get_window_extent().width
         ended = [row for row in self.lasted["holding"] if row.end == row.end]
-        self.ended = spaced(ended, self.points(5 * theme.STROKE))
+        self.ended, self.told = spaced(ended, self.points(5 * theme.STROKE)), set()
 
     def prepare(self, title):
         """Axes without a frame, lanes from top to bottom, the time below, the title flush with the lanes' names."""
