@@ -79,7 +79,7 @@ class BaseLock(Holder):
             left = stop - time.monotonic()
             if not blocking or left <= 0:
                 return False
-            time.sleep(min(sleep, left))
+            time.sleep(min(self._pause(sleep), left))
         return True
 
     def release(self):
@@ -113,6 +113,11 @@ class BaseLock(Holder):
     def reacquire(self):
         """Lengthen the lease to a whole ``timeout`` from now; see extend()."""
         return self._extend(self._own("reacquire"), self.timeout, True)
+
+    @staticmethod
+    def _pause(sleep):
+        """Seconds to wait between two tries, where ``sleep`` was asked for."""
+        return sleep
 
     @staticmethod
     def _end_of(blocking_timeout):

@@ -17,11 +17,9 @@ import contextlib
 import os
 import weakref
 
-from redis import ConnectionPool
 from redis.exceptions import RedisError, ResponseError
-from redis.sentinel import SentinelConnectionPool
 
-from course_tasks.locks.likeness import likeness
+from course_tasks.locks.likeness import likeness, pool_of
 from course_tasks.locks.lost import ReplyLost, is_unanswered, settle
 from course_tasks.locks.script import read, write
 
@@ -116,17 +114,9 @@ _of_pools = weakref.WeakKeyDictionary()  # a client's pool -> its Commands, for 
 def commands_of(client):
     """The Commands for ``client`` (a ``redis.Redis``), the same for all clients that share a connection pool.
 
-    Raises TypeError where the client has no pool of connections to one server: RedisCluster, asyncio, a Sentinel's replica.
+    Raises TypeError as pool_of() does.
     """
-    pool = getattr(client, "connection_pool", None)
-    if not isinstance(pool, ConnectionPool):
-        raise TypeError(
-            f"a lock lives on one server, and a {type(client).__module__}.{type(client).__name__} has no connection_pool to "
-            "one that could be used here. Pass a redis.Redis; of a cluster the node's that has the key: "
-            "cluster.get_redis_connection(cluster.get_node_from_key(name))."
-        )
-    if isinstance(pool, SentinelConnectionPool) and not pool.is_master:
-        raise TypeError("a lock can't be taken from a replica: pass sentinel.master_for(...), not slave_for(...).")
+    pool = pool_of(client)
     # Two threads at once may make one each, and one of them is dropped, with no connection made. A mutex against that could
     # be copied by a fork while it is held.
     return _of_pools.get(pool) or _of_pools.setdefault(pool, Commands(pool))

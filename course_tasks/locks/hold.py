@@ -20,7 +20,7 @@ class Hold:
     ``token`` is what the lock's key holds meanwhile, ``taker`` the thread that asks, ``pid`` its process, ``remedy`` what can
     be sent if it is interrupted, ``answer`` what the server said. By ``time.monotonic()``, it was ``asked`` for then, the
     lease runs ``until`` then at least, and the lock is free ``by`` then at the latest. ``over`` is whether it was found to be
-    lost: an answer that comes later doesn't change that.
+    lost: an answer that comes later doesn't change that. ``spare`` seconds more than DRIFT are allowed for.
     """
 
     token: bytes
@@ -32,11 +32,12 @@ class Hold:
     until: float = -math.inf
     by: float = -math.inf
     over: bool = False
+    spare: float = 0.0
 
     def is_granted(self, answer, lease, asked):
         """The answer is a yes to a lease of so many seconds, which was asked for at ``asked``."""
         self.answer, self.asked = answer, asked
-        self.until, self.by = asked + lease * (1 - DRIFT), time.monotonic() + lease * (1 + DRIFT)
+        self.until, self.by = asked + self._at_least(lease), time.monotonic() + self._at_most(lease)
 
     @property
     def validity(self):
@@ -51,12 +52,18 @@ class Hold:
     def may_be_longer(self, seconds, replace):
         """The lease was perhaps lengthened until now: by ``seconds``, or with ``replace`` to so many from now."""
         start = time.monotonic() if replace else self.by
-        self.by = max(self.by, start + seconds * (1 + DRIFT))
+        self.by = max(self.by, start + self._at_most(seconds))
 
     def is_longer(self, seconds, replace, asked):
         """The lease was lengthened after ``asked``, when it had certainly not ended."""
         start = asked if replace else max(asked, self.until)
-        self.until = max(self.until, start + seconds * (1 - DRIFT))
+        self.until = max(self.until, start + self._at_least(seconds))
+
+    def _at_least(self, lease):
+        return lease * (1 - DRIFT) - self.spare
+
+    def _at_most(self, lease):
+        return lease * (1 + DRIFT) + self.spare
 
 
 def new_token():

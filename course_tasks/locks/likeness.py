@@ -1,4 +1,4 @@
-"""Pools of connections made as a client's own are, apart from what a lock's commands can't have."""
+"""The pool of a client, and pools of connections made as its own are, apart from what a lock's commands can't have."""
 
 from redis import BlockingConnectionPool, ConnectionPool
 from redis.maint_notifications import MaintNotificationsConfig
@@ -9,6 +9,23 @@ BOUND = 5.0  # seconds to wait for a reply where the client sets no socket_timeo
 # Settings that our connections don't take over, by how their names begin: retries; and what makes redis-py wait longer for
 # a reply than the client says while a managed server is moved.
 LEFT_OUT = ("retry", "maint_", "oss_", "orig_")
+
+
+def pool_of(client):
+    """The connection pool of ``client``, a ``redis.Redis``.
+
+    Raises TypeError where the client has no pool of connections to one server: RedisCluster, asyncio, a Sentinel's replica.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if not isinstance(pool, ConnectionPool):
+        raise TypeError(
+            f"a lock lives on one server, and a {type(client).__module__}.{type(client).__name__} has no connection_pool to "
+            "one that could be used here. Pass a redis.Redis; of a cluster the node's that has the key: "
+            "cluster.get_redis_connection(cluster.get_node_from_key(name))."
+        )
+    if isinstance(pool, SentinelConnectionPool) and not pool.is_master:
+        raise TypeError("a lock can't be taken from a replica: pass sentinel.master_for(...), not slave_for(...).")
+    return pool
 
 
 def likeness(pool):
