@@ -73,19 +73,27 @@ class Clients(list):
 
 
 @functools.cache
-def client(server, pid, process=None):
+def client(server, pid, process=None, again=True):
     """This process's Redis client for ``server``; ``pid`` is in the key so that no connection crosses a fork.
 
-    ``process``: the name of the process whose link it takes; None for straight on.
+    ``process``: the name of the process whose link it takes; None for straight on. ``again``: whether a command that failed
+    is sent again without a word, as redis-py does by default: ten times, for 3 s or so where nobody is there.
     """
     here = place.lab()
-    return redis.Redis(unix_socket_path=str(here.link(process, server) if process else here.socket(server)))
+    path = here.link(process, server) if process else here.socket(server)
+    return redis.Redis(unix_socket_path=str(path), **({} if again else {"retry": None}))
 
 
 def clients(present, pid):
     """The Clients for the lock servers of the ``present`` experiment, for this process, whose ``pid`` is given."""
-    process = os.environ.get(place.PROCESS) if present.links else None
-    return Clients(client(server, pid, process) for server in present.lock_servers)
+    how = {}
+    if present.links and place.PROCESS in os.environ:  # a worker that joined from a terminal has no links
+        how["process"] = os.environ[place.PROCESS]
+    if (
+        len(present.lock_servers) > 1
+    ):  # a lock on several gets on without one that is not there: it must hear of that at once
+        how["again"] = False
+    return Clients(client(server, pid, **how) for server in present.lock_servers)
 
 
 def lock_clients(present, pid):

@@ -30,6 +30,10 @@ class Place:
         """The Unix socket by which ``process`` reaches ``server`` in a run whose links may be cut or slowed."""
         return self.socket(f"{process}-{server}")
 
+    def disk(self, name):
+        """The directory in which the server called ``name`` keeps what is to outlive it."""
+        return self.path / f"{name}.disk"
+
     def url(self, name):
         """The same socket as Celery writes it in a broker URL."""
         return f"redis+socket://{quote(str(self.socket(name)))}"

@@ -53,7 +53,7 @@ class Conductor:
                 self._begin()
                 self._watch(live)
             self._disarm()
-            notes = [f"{fault} never landed: its moment did not come." for fault in self.strikes.finish()]
+            notes = [f"{fault} never landed: {self.strikes.why_not(fault)}." for fault in self.strikes.finish()]
             notes += self._end()
             events = history.read(lab.client("history"), self.plan.run)
             notes += self._complaints(events)

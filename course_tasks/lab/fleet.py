@@ -1,4 +1,4 @@
-"""The lock servers of a lab, by hand: killed, started again, paused, between the runs or while a cell looks on."""
+"""The lock servers of a lab: killed, paused and started again, by hand or by a fault, and whole again for the next run."""
 
 import signal
 
@@ -6,9 +6,10 @@ from course_tasks.lab.errors import LabError
 
 
 class Fleet:
-    """``lab.servers``: the lock servers of a lab, each with a name in ``names``. Whatever is done to them ends with the next run.
+    """``lab.servers``: the lock servers of the lab ``crew``, each with a name in ``names``.
 
-    All of these return when it is done. They raise ValueError where no server is called so, LabError where the lab is closed.
+    What is done to them by hand lasts until it is undone, or until the next run, which begins with all of them whole. Every
+    method returns when it is done. They raise ValueError where no server is called so, LabError where the lab is closed.
     """
 
     def __init__(self, crew):
@@ -32,13 +33,26 @@ class Fleet:
 
     def pause(self, server):
         """Stop ``server`` (SIGSTOP): it keeps what it has and answers nobody. What is sent to it waits in its socket."""
-        self._alive(server)
-        self._crew.send_signal([server], signal.SIGSTOP)
+        self._crew.send_signal([self._alive(server)], signal.SIGSTOP)
 
     def resume(self, server):
         """Let ``server`` go on (SIGCONT), where it was paused."""
-        self._alive(server)
-        self._crew.send_signal([server], signal.SIGCONT)
+        self._crew.send_signal([self._alive(server)], signal.SIGCONT)
+
+    def revive(self):
+        """Undo all that was done to the servers: each is up and answers."""
+        if paused := [name for name in self.names if name in self._crew.stopped]:
+            self._crew.send_signal(paused, signal.SIGCONT)
+        self._crew.start_servers(self.names)
+
+    def clear(self):
+        """Delete all that they hold."""
+        for name in self.names:
+            client = self._crew.client(name)
+            # One that was paused finds what was sent to it meanwhile, by whoever is gone now; when it answers, it has carried
+            # that out.
+            client.ping()
+            client.flushall()
 
     def _known(self, server):
         if server not in self.names:
@@ -47,7 +61,8 @@ class Fleet:
 
     def _alive(self, server):
         if self._state(self._known(server)) == "down":
-            raise LabError(f'{server} is down: start it with lab.servers.restart("{server}") first.')
+            raise LabError(f'{server} is down: start it first, with lab.servers.restart("{server}").')
+        return server
 
     def _state(self, server):
         if not self._crew.alive(server):

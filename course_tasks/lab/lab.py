@@ -11,9 +11,9 @@ from course_tasks.lab import arguments, servers
 from course_tasks.lab.arguments import count, duration, flag
 from course_tasks.lab.contest import Contest
 from course_tasks.lab.live import notebook
-from course_tasks.lab.processes import Crew
 from course_tasks.lab.production import Production
 from course_tasks.lab.shown import Shown
+from course_tasks.lab.upkeep import Upkeep
 from course_tasks.observation import READY
 
 MOST_WORKERS = MOST_CONTENDERS = 32
@@ -22,7 +22,7 @@ MOST_LOCK_SERVERS, MOST_REPLICAS = 9, 3
 _open_labs = []  # this kernel's: one, and what was made beside it
 
 
-class Lab(Crew):
+class Lab(Upkeep):
     """Servers, workers and mail, started when it is made: ``lab = Lab(workers=3)``.
 
     ``workers`` is how many Celery workers there are, 1 to 32; they are called ``worker1@localhost`` and so on. Three

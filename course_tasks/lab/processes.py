@@ -1,7 +1,6 @@
-"""The processes of a lab: starting them, waiting until they are ready, making all clean, reviving what was killed."""
+"""The processes of a lab: starting them, waiting until they are ready, signals to them, and their end."""
 
 import contextlib
-import importlib
 import shlex
 import signal
 import smtplib
@@ -14,14 +13,12 @@ from course_tasks.experiment import Clients, Experiment
 from course_tasks.lab import directory, servers
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.fleet import Fleet
-from course_tasks.lab.interrupts import held_back
 from course_tasks.lab.line import Line
 from course_tasks.lab.sending import Sender
 from course_tasks.lab.shown import Processes
 from course_tasks.observation import READY
 
 STEADY = ("broker", "history")  # the servers that no fault ever touches
-BINDINGS = b"_kombu.binding"  # keys by which Celery finds its queues: they outlive a run
 START_UP = 30.0  # seconds until a process that is not ready counts as stuck
 LOOK = 0.01  # seconds between two looks at what is starting
 
@@ -30,14 +27,14 @@ class Crew:
     """The servers, the mail service and the ``workers`` (names) of a lab, and whatever else a run starts.
 
     ``lock_servers`` and ``replicas`` are names too; ``durable`` is whether lock servers write to disk. Making one starts
-    nothing yet; ``_start_up`` does. ``place`` is where the lab lies, ``unsettled`` whether a run was cut short, and left
-    something behind; ``stopped`` are the names of those that were sent SIGSTOP, and nothing after it.
+    nothing yet; ``_start_up`` does. ``place`` is where the lab lies; ``stopped`` are the names of those that were sent SIGSTOP,
+    and nothing after it.
     """
 
     def __init__(self, workers, lock_servers=("lock",), replicas=(), durable=False):
         self.workers, self.lock_servers, self.replicas, self.durable = workers, lock_servers, replicas, durable
         self.place = place.Place(directory.choose())
-        self.unsettled, self.stopped = False, set()
+        self.stopped = set()
         self.servers = Fleet(self)
         self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
         self._line = Line(self.place)
@@ -105,18 +102,23 @@ class Crew:
         self._pids[name] = self._line.call("start", name=name, argv=command)
 
     def start_servers(self, names, since=None):
-        """Start the servers called ``names`` (a tuple), all at once, and return when each answers.
+        """Start those of the servers called ``names`` that are not alive, all at once, and return when each of them answers.
 
         ``since`` (``time.monotonic()``) is when the time began that the table of processes tells.
         """
         since = time.monotonic() if since is None else since
+        status = self._line.call("status")
         for name in names:
-            self.start(name, self._server_command(name))
+            if name not in status:
+                self.start(name, self._server_command(name))
         self._await({name: self._answers(name) for name in names}, since)
 
     def _server_command(self, name):
         durable = self.durable and name not in STEADY
-        return servers.command(self.place, name, durable=durable)
+        if durable:
+            with directory.writing(self.place.path.parent):
+                self.place.disk(name).mkdir(mode=0o700, exist_ok=True)
+        return servers.command(self.place, name, durable)
 
     def end(self, names):
         """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""
@@ -141,12 +143,6 @@ class Crew:
         """Whether the process ``name`` was started and has not ended since."""
         status = self._line.call("status")
         return name in status and status[name] is None
-
-    def understands(self, command):
-        """Whether the lock servers know a ``command`` of that name. Raises LabError where the lab is closed."""
-        self._check()
-        # Asked of the broker, which is the same program, and never down.
-        return self.client("broker").execute_command("COMMAND INFO", command)[0] is not None
 
     # Waiting
 
@@ -202,72 +198,6 @@ class Crew:
                 return self.client("history").hget(READY, name) == str(pid).encode()
 
         return question
-
-    # Between the runs
-
-    def begin(self):
-        """Return when the lab is clean and every worker ready. Raises LabError where the lab is closed."""
-        with held_back():
-            importlib.import_module("course_tasks.history.reading")  # and pandas with it
-        self._check()
-        if self.unsettled or self._sender.under_way():
-            self.settle(everything=True)
-        self._revive_servers()  # somebody may have been at them since the last run
-        self._revive()
-        self.await_workers()
-
-    def settle(self, everything=False):
-        """Make the lab clean for the next run: nothing queued or held, every worker alive.
-
-        ``everything`` ends whatever is at work first: after an interrupt nobody knows what it is at.
-        """
-        self.unsettled = True
-        self._check()
-        if everything:
-            self.end([name for name in self._commands if name not in self._lasting])
-            for client in self._clients.values():  # an interrupt may have left a reply unread
-                client.connection_pool.disconnect()
-            self._sender.forget()
-        with directory.writing(self.place.path.parent):
-            Experiment().write(self.place)
-        broker = self.client("broker")
-        for key in broker.scan_iter():
-            if not key.startswith(BINDINGS):
-                broker.delete(key)
-        self._revive_servers()
-        for name in self.servers.names:
-            # A server that was paused finds what was sent to it meanwhile, by whoever is gone now. It has carried that out
-            # when it answers.
-            self.client(name).ping()
-            self.client(name).flushall()
-        self._revive()
-        self.unsettled = False
-
-    def _check(self):
-        """Raise LabError where the lab is closed, or where something of it has ended that no run can do without."""
-        status = self._line.call("status")  # redis-py and Celery would knock for a while where nobody is
-        for name in self._lasting:
-            if status.get(name) is not None:
-                raise LabError(
-                    f"{name} has ended with status {status[name]}: run the cell that starts the lab again. "
-                    f"The last lines it wrote are\n{last_lines(self.place.log(name).read_bytes())}"
-                )
-
-    def _revive_servers(self):
-        """Undo what was done to the lock servers: return when each is up and answers."""
-        names = self.servers.names
-        if paused := [name for name in names if name in self.stopped]:
-            self.send_signal(paused, signal.SIGCONT)
-        status = self._line.call("status")
-        if down := [name for name in names if name not in status]:
-            self.start_servers(down)
-
-    def _revive(self):
-        """Start every worker that is not alive; it is not ready yet."""
-        status = self._line.call("status")
-        for worker in self.workers:
-            if worker not in status or status[worker] is not None:
-                self.start(worker, self._commands[worker])
 
 
 def worker_command(name):

@@ -6,7 +6,6 @@ import shutil
 from course_tasks.lab.errors import LabError
 
 CHOICE = "LAB_REDIS_SERVER"
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def binary():
@@ -39,6 +38,7 @@ def command(where, name, durable=False):
     """The command line of the server called ``name`` in the lab at ``where`` (a Place): a Unix socket, no TCP, no disk.
 
     ``durable``: it writes every change to disk before it answers, in a directory of its own, and reads that when it starts.
+    The directory must be there.
     """
     return [
         binary(),
@@ -46,7 +46,6 @@ def command(where, name, durable=False):
         *("--unixsocket", str(where.socket(name))),
         *("--unixsocketperm", "700"),
         *("--save", ""),
-        *("--dir", str(where.path)),
-        *(DURABLE if durable else ()),
-        *(("--appenddirname", f"{name}-disk") if durable else ()),
+        *("--dir", str(where.disk(name) if durable else where.path)),
+        *(("--appendonly", "yes", "--appendfsync", "always") if durable else ()),
     ]

@@ -71,6 +71,10 @@ class Strikes:
             self.record("fault ended", lane=worker, detail={"fault": "pause"})
         return [*self.armed, *self._triggered, *self.breakpoints.values()]
 
+    def why_not(self, fault):
+        """Why ``fault`` never landed, in a few words."""
+        return f"{fault.who} was dead by then" if fault.who in self.dead else "its moment did not come"
+
     def _note(self, event):
         key = (event["lane"], event.get("task"))
         if event["kind"] in ("acquired", "entered"):
