@@ -1,5 +1,6 @@
 """What every lock here promises: each promise a function that tries it on a Ground, and asserts."""
 
+import collections
 import contextlib
 import json
 import math
@@ -16,7 +17,7 @@ import redis
 from conftest import THOROUGH
 from labs import LONG
 
-from course_tasks.breakpoints import Breakpoint, boundaries, watched
+from course_tasks.breakpoints import Breakpoint, Trace, watched
 from course_tasks.locks import LockError, LockNotOwnedError, LockOutcomeUnknown
 
 NAME = "mail"
@@ -29,55 +30,113 @@ def promise(function):
 
 
 class Kind:
-    """A class of locks to try: ``lock_class``, and the options with which it doesn't renew its lease."""
+    """A class of locks to try, each on so many ``servers``, and the options with which it doesn't renew a lease, or wait long."""
 
-    def __init__(self, lock_class, **unrenewed):
-        self.lock_class, self.unrenewed = lock_class, unrenewed
+    def __init__(self, lock_class, servers=1, **briefly):
+        self.lock_class, self.servers, self.briefly = lock_class, servers, briefly
 
 
 class Ground:
-    """Where a Kind of lock is tried on ``server``, and what a test may do to it from outside. Close it at the end."""
+    """Where a Kind of lock is tried, on the first of ``servers``, and what a test may do to it from outside. Close it at the end.
 
-    def __init__(self, kind, server):
-        self.kind, self.server = kind, server
-        self.redis = server.client()
+    What a lock is made with is called *clients* here: one client, or where the lock is kept on several servers, a list.
+    """
+
+    def __init__(self, kind, servers):
+        self.kind, self._servers = kind, servers[: kind.servers]
+        self._each = [server.client() for server in self._servers]
+        self.clients = self._as_one(self._each)
         self._made = []
 
-    def lock(self, client=None, lease=None, name=NAME, **options):
+    def _as_one(self, clients):
+        return clients[0] if self.kind.servers == 1 else clients
+
+    def connect(self, **options):
+        """New clients."""
+        return self._as_one([server.client(**options) for server in self._servers])
+
+    @contextlib.contextmanager
+    def watched(self, *watchers):
+        """Yields clients whose commands are told to the watchers."""
+        with contextlib.ExitStack() as stack:
+            yield self._as_one([stack.enter_context(watched(client, *watchers)) for client in self._each])
+
+    def lock(self, clients=None, lease=None, name=NAME, **options):
         """A new lock of the kind; with ``lease`` it has one of so many seconds, and doesn't renew it."""
         if lease is not None:
-            options |= {"timeout": lease, **self.kind.unrenewed}
-        lock = self.kind.lock_class(client or self.redis, name, **{"timeout": 10, "sleep": 0.01, **options})
+            options |= {"timeout": lease, **self.kind.briefly}
+        lock = self.kind.lock_class(clients or self.clients, name, **{"timeout": 10, "sleep": 0.01, **options})
         self._made.append(lock)
         return lock
 
+    def lock_by_client(self, clients=None, timeout=None):
+        """A lock as redis-py's ``client.lock()`` makes one."""
+        clients = clients or self.clients
+        if self.kind.servers > 1:
+            return self.kind.lock_class(clients, NAME, timeout=timeout)
+        return clients.lock(NAME, timeout=timeout, lock_class=self.kind.lock_class)
+
     def end_lease(self):
         """Do to the lock what the end of its lease does."""
-        self.redis.delete(NAME)
+        for client in self._each:
+            client.delete(NAME)
+
+    def cut_lease(self, seconds):
+        """Leave the lease no more than so many seconds."""
+        for client in self._each:
+            client.pexpire(NAME, int(seconds * 1000))
+
+    def forget_scripts(self):
+        for client in self._each:
+            client.script_flush()
+
+    @property
+    def _majority(self):
+        return len(self._each) // 2 + 1
 
     def token(self):
-        """The token with which the lock is held; None where it is free."""
-        return self.redis.get(NAME)
+        """The token with which the lock is held, by a majority; None where it is free."""
+        tokens = [client.get(NAME) for client in self._each]
+        return next((token for token in tokens if tokens.count(token) >= self._majority), None)
 
     def left(self):
-        """Seconds that the lease has left; -1 where the lock has none, -2 where it is free."""
-        left = self.redis.pttl(NAME)
+        """Seconds for which a majority still has the lease; -1 where it has none on some server, -2 where it is free."""
+        left = [client.pttl(NAME) for client in self._each]
+        if -1 in left:
+            return -1
+        left = sorted(left)[-self._majority]
         return left / 1000 if left >= 0 else left
 
     def places(self, use):
-        """Every place among the commands that ``use(lock)`` sends, for ``at``."""
-        use(self.lock())  # the server learns the scripts now, else there are more places the first time
+        """Every place among the commands that ``use(lock)`` is certain to pass, for ``at``."""
+        use(self.lock())  # the servers learn the scripts now, else there are more places the first time
         self.end_lease()
-        found = boundaries(self.redis, lambda client: use(self.lock(client)))
+        trace, passed, found = Trace(), collections.Counter(), []
+        with self.watched(trace) as clients, contextlib.ExitStack() as stack:
+            self.lock(clients).locked()  # they are connected
+            trace.clear()
+            # Of several servers, the majority is heard. What is passed while another one is silent, is passed always.
+            for server in self._servers[self._majority :]:
+                stack.enter_context(server.stopped())
+            use(self.lock(clients))
+        for moment, command in trace:
+            passed[moment, command] += 1
+            found.append({moment: command, "nth": passed[moment, command]})
         self.end_lease()
         return found
+
+    def given_back(self, places):
+        """Those of the ``places`` at which a majority has been sent what gives the lock back; that is last in all of them."""
+        sent = [number for number, place in enumerate(places) if "before" in place]
+        last = sent[-len(self._each) :]
+        return places[(last + [last[-1] + 1])[self._majority] :]
 
     @contextlib.contextmanager
     def at(self, place, action, **options):
         """A new lock that calls ``action()`` at ``place``. Afterwards the lock is free."""
         breakpoint = Breakpoint(action, **place)
-        with watched(self.redis, breakpoint) as client:
-            yield self.lock(client, **options)
+        with self.watched(breakpoint) as clients:
+            yield self.lock(clients, **options)
         assert breakpoint.struck, place
         self.end_lease()
 
@@ -220,7 +279,7 @@ def it_has_a_lease_wherever_its_holder_stops(ground):
 def it_accepts_no_lease_that_is_none(ground):
     for timeout in (None, 0, -1, math.nan, math.inf, 1e10, 10**400, 0.0004, "10"):
         assert isinstance(raised(ground.lock, timeout=timeout), ValueError), timeout
-    assert isinstance(raised(ground.redis.lock, NAME, lock_class=ground.kind.lock_class), ValueError)
+    assert isinstance(raised(ground.lock_by_client), ValueError)
     lock = ground.lock()
     lock.acquire()
     for more in (None, 0, -1, math.nan, math.inf, 1e10, 10**400, 0.0004, "10"):
@@ -360,7 +419,7 @@ def it_can_be_extended(ground):
     assert 15 < ground.left() <= 20
     assert lock.extend(100, replace_ttl=True) is True
     assert 95 < ground.left() <= 100
-    ground.redis.pexpire(NAME, 1000)
+    ground.cut_lease(1)
     assert lock.reacquire() is True
     assert 5 < ground.left() <= 10
 
@@ -411,8 +470,8 @@ class AfterTheFirst:
 def it_waits_until_the_lock_is_free(ground):
     lock = ground.lock()
     lock.acquire()
-    with watched(ground.redis, AfterTheFirst(lock.release)) as client:
-        other = ground.lock(client)
+    with ground.watched(AfterTheFirst(lock.release)) as clients:
+        other = ground.lock(clients)
         assert other.acquire() is True  # it was told "no" before the release, so it has looked again
         assert other.owned()
 
@@ -433,8 +492,8 @@ def it_gives_up_when_blocking_timeout_is_over_and_not_before(ground):
 def it_tries_once_more_at_the_end_of_blocking_timeout(ground):
     lock = ground.lock()
     lock.acquire()
-    with watched(ground.redis, AfterTheFirst(lock.release)) as client:
-        assert ground.lock(client, sleep=LONG).acquire(blocking_timeout=0.05) is True
+    with ground.watched(AfterTheFirst(lock.release)) as clients:
+        assert ground.lock(clients, sleep=LONG).acquire(blocking_timeout=0.05) is True
 
 
 # In a with ----------------------------------------------------------------------------------------------------------
@@ -533,17 +592,17 @@ def a_lost_reply_to_an_extension_adds_no_time_twice(ground):
 
 @promise
 def an_interrupt_at_any_moment_leaves_no_lock(ground):
-    client = ground.server.client(max_connections=1000)  # each interrupt may cost one
+    clients = ground.connect(max_connections=1000)  # each interrupt may cost one
 
     def use(lock, done):
         lock.acquire()
         done.append(lock)
         lock.release()
 
-    use(ground.lock(client), [])
-    places = interrupts.count(lambda: use(ground.lock(client), []))
+    use(ground.lock(clients), [])
+    places = interrupts.count(lambda: use(ground.lock(clients), []))
     for number in range(1, places + 1, 1 if THOROUGH else 3):
-        lock, done = ground.lock(client), []
+        lock, done = ground.lock(clients), []
         lock.locked()  # it is connected
         struck, error = interrupts.at_place(number, lambda lock=lock, done=done: use(lock, done))
         if struck:
@@ -616,13 +675,13 @@ def it_works_with_every_kind_of_client(ground):
     for options in (
         {"decode_responses": decode, "protocol": protocol} for decode in (False, True) for protocol in (None, 2, 3)
     ):
-        client = ground.server.client(**options)
-        lock = client.lock(NAME, timeout=10, lock_class=ground.kind.lock_class)
+        clients = ground.connect(**options)
+        lock = ground.lock_by_client(clients, timeout=10)
         assert lock.acquire() and lock.owned() and lock.locked(), options
-        assert not ground.lock(client).acquire(blocking=False)
+        assert not ground.lock(clients).acquire(blocking=False)
         assert lock.extend(5) and lock.reacquire()
         assert raised(lock.release) is None and not lock.locked(), options
-        with ground.lock(client, name=NAME.encode()) as lock:
+        with ground.lock(clients, name=NAME.encode()) as lock:
             assert lock.owned(), options
 
 
@@ -631,6 +690,6 @@ def it_works_with_a_server_that_forgot_the_scripts(ground):
     lock = ground.lock()
     for _ in range(2):
         for use in (lock.acquire, lambda: lock.extend(1), lock.reacquire, lock.release):
-            ground.redis.script_flush()
+            ground.forget_scripts()
             assert not isinstance(raised(use), redis.RedisError)
         assert ground.token() is None

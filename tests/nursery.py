@@ -1,6 +1,6 @@
 """Processes that hold a lock, and that a test kills or pauses: forked from one that has everything imported, in milliseconds.
 
-A process is started for a *deed*, a function in this file that takes a lock and the Breakpoint in its client, if any.
+A process is started for a *deed*, a function in this file that takes a lock, the Breakpoint in its client, if any, and a client.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from course_tasks.breakpoints import Breakpoint, watched
 SIGNALS = {"kill": signal.SIGKILL, "pause": signal.SIGSTOP}
 
 
-def one_hold(lock, breakpoint):
+def one_hold(lock, breakpoint, _):
     """Acquire, extend, release. Returns for each: its name, what came of it, the validity then, whether the breakpoint struck."""
     told = []
     for step in ("acquire", "extend", "release"):
@@ -32,13 +32,13 @@ def one_hold(lock, breakpoint):
     return told
 
 
-def many_holds(lock, _):
+def many_holds(lock, _, counter):
     """Acquire and release 25 times. Returns how many were inside at once at most, as far as this process saw."""
     most = 0
     for _ in range(25):
         with lock:
-            most = max(most, lock.redis.incr("inside"))
-            lock.redis.decr("inside")
+            most = max(most, counter.incr("inside"))
+            counter.decr("inside")
     return most
 
 
@@ -60,12 +60,13 @@ class Nursery:
         self._process.wait()
         self._process.stdout.close()
 
-    def start(self, deed, kind, server, **options):
-        """Start a process that does ``deed`` with a lock of ``kind`` (a class) on ``server``; return its pid.
+    def start(self, deed, kind, servers, **options):
+        """Start a process that does ``deed`` with a lock of ``kind`` (lock_contract's Kind) on ``servers``; return its pid.
 
         ``options`` are the lock's, and may have ``what`` ("kill" or "pause") and ``place``, where it does that to itself.
         """
-        spec = {"deed": deed.__name__, "kind": [kind.__module__, kind.__qualname__], "socket": server.socket}
+        lock_class, sockets = kind.lock_class, [server.socket for server in servers[: kind.servers]]
+        spec = {"deed": deed.__name__, "kind": [lock_class.__module__, lock_class.__qualname__], "sockets": sockets}
         return self._ask("start", {**spec, "options": options})
 
     def wait(self, pid):
@@ -114,9 +115,11 @@ def _live(spec, writing):
         options = spec["options"]
         place, action = options.pop("place", {"before": "NOTHING"}), SIGNALS.get(options.pop("what", None))
         breakpoint = Breakpoint(lambda: os.kill(os.getpid(), action), **place)
-        client = watched(redis.Redis(unix_socket_path=spec["socket"], socket_timeout=30), breakpoint)
-        lock = getattr(importlib.import_module(module), name)(client, "mail", **options)
-        os.write(writing, json.dumps(globals()[spec["deed"]](lock, breakpoint)).encode())
+        clients = [redis.Redis(unix_socket_path=socket, socket_timeout=30) for socket in spec["sockets"]]
+        seen = [watched(client, breakpoint) for client in clients]
+        lock_class = getattr(importlib.import_module(module), name)
+        lock = lock_class(seen if len(seen) > 1 else seen[0], "mail", **options)
+        os.write(writing, json.dumps(globals()[spec["deed"]](lock, breakpoint, clients[0])).encode())
         status = 0
     finally:
         os._exit(status)

@@ -17,6 +17,8 @@ from labs import wait_for
 from course_tasks.lab.servers import binary
 from course_tasks.locks.commands import commands_of
 
+SEVERAL = 3  # servers, where a lock needs more than one: the fewest of which a majority is not all
+
 
 class Server:
     """A real server on a Unix socket in ``directory``; ``options`` are further words of its command line."""
@@ -101,15 +103,34 @@ def shared_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def further_servers(shared_server):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(serving()) for _ in range(SEVERAL - 1)]
+
+
 @pytest.fixture
 def server(shared_server):
     """A Server with nothing in it, which a module's tests share: don't kill it."""
-    shared_server.resume()
-    with shared_server.client() as client:
+    with emptied(shared_server):
+        yield shared_server
+
+
+@pytest.fixture
+def servers(server, further_servers):
+    """SEVERAL such servers, ``server`` the first of them."""
+    with contextlib.ExitStack() as stack:
+        yield [server, *(stack.enter_context(emptied(each)) for each in further_servers)]
+
+
+@contextlib.contextmanager
+def emptied(server):
+    server.resume()
+    with server.client() as client:
         client.flushall()
         client.script_flush()
-    yield shared_server
-    shared_server.drop_clients()
+    yield server
+    server.drop_clients()
 
 
 @pytest.fixture

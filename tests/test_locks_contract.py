@@ -6,20 +6,22 @@ import time
 import pytest
 import redis.lock
 from lock_contract import PROMISES, Ground, Kind
+from servers import SEVERAL
 
-from course_tasks.locks import FairLock, FencedLock, LeaseLock, RenewingLock
+from course_tasks.locks import FairLock, FencedLock, LeaseLock, Redlock, RenewingLock
 
 LOCKS = {
     "LeaseLock": Kind(LeaseLock),
     "FairLock": Kind(FairLock),
     "FencedLock": Kind(FencedLock),
     "RenewingLock": Kind(RenewingLock, max_hold=0.001),
+    "Redlock": Kind(Redlock, servers=SEVERAL, node_timeout=0.025),
 }
 
 
 @pytest.fixture
-def ground(request, server):
-    ground = Ground(request.param, server)
+def ground(request, servers):
+    ground = Ground(request.param, servers)
     yield ground
     ground.close()
 

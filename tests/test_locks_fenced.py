@@ -54,7 +54,7 @@ class FencedAfterwards(LeaseLock):
 
 def never_stale(kind, server):
     """Let the lease end, and another have the lock, at every place of acquiring: its token must be the higher one."""
-    ground = Ground(Kind(kind), server)
+    ground = Ground(Kind(kind), [server])
     for place in ground.places(lambda lock: lock.acquire(blocking=False)):
         other = ground.lock()
 

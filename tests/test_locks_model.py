@@ -18,9 +18,9 @@ LEASE = 30.0  # seconds: none ends by itself in an example; see lease_ends()
 class Clients(RuleBasedStateMachine):
     """Each client is a lock object of its own; the model is who thinks that it holds the lock, and who does."""
 
-    def __init__(self, kind, server):
+    def __init__(self, kind, servers):
         super().__init__()
-        self.ground = Ground(kind, server)
+        self.ground = Ground(kind, servers)
         self.ground.end_lease()
         self.locks = [self.ground.lock(timeout=LEASE) for _ in range(CLIENTS)]
         self.acquired = set()  # who acquired it, and has not released it since
@@ -30,7 +30,6 @@ class Clients(RuleBasedStateMachine):
 
     def teardown(self):
         self.ground.close()
-        self.ground.redis.close()
 
     who = sampled_from(range(CLIENTS))
 
@@ -82,16 +81,16 @@ class Clients(RuleBasedStateMachine):
             assert getattr(self.locks[self.holder], "validity", 0) <= left
 
 
-def run(kind, server, examples, **options):
+def run(kind, servers, examples, **options):
     run_state_machine_as_test(
-        lambda: Clients(kind, server),
+        lambda: Clients(kind, servers),
         settings=settings(max_examples=examples, stateful_step_count=20, deadline=None, **options),
     )
 
 
 @pytest.mark.parametrize("kind", LOCKS.values(), ids=LOCKS)
-def test_every_lock_does_what_the_model_does(kind, server):
-    run(kind, server, 200 if THOROUGH else 30)
+def test_every_lock_does_what_the_model_does(kind, servers):
+    run(kind, servers, 200 if THOROUGH else 30)
 
 
 class ForgetsTheHolder(redis.lock.Lock):
@@ -104,6 +103,6 @@ class ForgetsTheHolder(redis.lock.Lock):
 @pytest.mark.parametrize(
     "wrong", [ForgetsTheHolder, DeletesAnyones, ExtendsAnyones, ExtendsBySetting], ids=lambda wrong: wrong.__name__
 )
-def test_the_model_notices(wrong, server):
+def test_the_model_notices(wrong, servers):
     with pytest.raises(AssertionError):
-        run(Kind(wrong), server, 200, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+        run(Kind(wrong), servers, 200, phases=[Phase.generate], database=None, report_multiple_bugs=False)

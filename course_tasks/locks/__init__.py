@@ -7,6 +7,7 @@ from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeU
 from course_tasks.locks.fair import FairLock
 from course_tasks.locks.fenced import FencedLock
 from course_tasks.locks.lease import LeaseLock
+from course_tasks.locks.redlock import Redlock
 from course_tasks.locks.renewing import RenewingLock
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "LockError",
     "LockNotOwnedError",
     "LockOutcomeUnknown",
+    "Redlock",
     "RenewingLock",
 ]
