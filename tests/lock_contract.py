@@ -113,7 +113,10 @@ class Ground:
         self.end_lease()
         trace, passed, found = Trace(), collections.Counter(), []
         with self.watched(trace) as clients, contextlib.ExitStack() as stack:
-            self.lock(clients).locked()  # they are connected
+            for number, client in enumerate(self._each):
+                client.set(NAME, number)
+            self.lock(clients).locked()  # connects; and hears every server, for each names another holder
+            self.end_lease()
             trace.clear()
             # Of several servers, the majority is heard. What is passed while another one is silent, is passed always.
             for server in self._servers[self._majority :]:
