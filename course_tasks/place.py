@@ -34,8 +34,12 @@ class Place:
         """The directory in which the server called ``name`` keeps what is to outlive it."""
         return self.path / f"{name}.disk"
 
+    def clock(self, name):
+        """The file that says how far the wall clock of the server called ``name`` is ahead, where it can be moved."""
+        return self.path / f"{name}.clock"
+
     def url(self, name):
-        """The same socket as Celery writes it in a broker URL."""
+        """The socket of the server called ``name`` as Celery writes it in a broker URL."""
         return f"redis+socket://{quote(str(self.socket(name)))}"
 
     def log(self, name):
