@@ -136,11 +136,14 @@ def _lease(lock, attempt):
 
 
 def _granted(lock, servers):
-    """What the history is told of who granted ``lock``, where it says so: names of ``servers``. A lock says so by its attribute
-    ``granted``, a tuple of positions among the clients that it was given.
+    """What the history is told of who granted ``lock``: names of ``servers``; or None, where the lock doesn't say.
+
+    A lock says so by its attribute ``granted``, a tuple of positions among the clients that it was made with.
     """
     granted = _attribute(lock, "granted", tuple)
-    return None if granted is None else {"granted": [servers[position] for position in granted]}
+    if granted is None or not all(type(position) is int and position in range(len(servers)) for position in granted):
+        return None
+    return {"granted": [servers[position] for position in granted]}
 
 
 def _attribute(lock, name, kind):
