@@ -20,7 +20,7 @@ from course_tasks.place import Place
 repeated = pytest.mark.parametrize("repeat", range(REPEATS))
 
 CLEAN = """
-run = run_until(lab, every=0.2, takes=0, until={"finished": 2})
+run = run_until(lab, every=60, takes=0, mails=3, until={"finished": 1})
 _ = {"kinds": list(run.events["kind"]), "mails": [int(mail) for mail in run.inbox["mail"]], "notes": list(run.notes)}
 """
 
@@ -44,9 +44,8 @@ def works(kernel, hunt):
     """The next run is clean, and the lab can be closed."""
     run = kernel.cell(CLEAN)
     assert run["notes"] == []
-    assert run["kinds"].count("finished") >= 1
-    assert run["mails"][:1] == [1]
-    assert len(set(run["mails"])) == len(run["mails"])
+    assert run["kinds"].count("finished") == 1  # of one tick: nothing was left from before
+    assert run["mails"] == [1]
     kernel.cell("lab.close()")
     hunt.nothing_left()
 
