@@ -11,6 +11,8 @@ _HOMES = {
     "Run": "run",
     "compare": "run",
     "kill": "faults",
+    "movable_clocks": "clocks",
+    "move_clock": "faults",
     "pause": "faults",
     "preflight": "checks",
     "restart": "faults",

@@ -2,6 +2,7 @@
 
 MAIL = "tasks.send_mail_from_queue"
 TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
+YEAR = 366 * 86400
 
 
 def duration(name, value, or_zero=False):
@@ -15,6 +16,15 @@ def duration(name, value, or_zero=False):
     if not (0 < number < float("inf") or (or_zero and number == 0)):
         raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
     return number
+
+
+def shift(name, value):
+    """``value`` as a float; ValueError or TypeError where it is no number of seconds by which a clock can be moved."""
+    seconds = abs(value) if isinstance(value, int | float) else value
+    duration(name, seconds)  # says what is wrong with it
+    if seconds > YEAR:
+        raise ValueError(f"{name} must be a year at most ({YEAR:,} seconds), not {value!r}")
+    return float(value)
 
 
 def task(name):

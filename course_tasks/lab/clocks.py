@@ -53,8 +53,8 @@ def movable_clocks():
     return Clocks(None, tuple(why_not or [NONE_FOUND]))
 
 
-def library():
-    """The libfaketime that moves clocks here, for a lab that needs one. Raises LabError where there is none."""
+def clock_mover():
+    """The path of the libfaketime that moves clocks here, for a lab that needs one. Raises LabError where there is none."""
     clocks = movable_clocks()
     if not clocks:
         raise LabError(repr(clocks))

@@ -30,7 +30,7 @@ class Conductor:
 
     def __init__(self, lab, plan, seconds, lock, faults, actors):
         self.faults = tuple(faults) if isinstance(faults, list | tuple) else (faults,)
-        self.cast = Cast(tuple(actors), lab.lock_servers, lab.replicas)
+        self.cast = Cast(tuple(actors), lab.lock_servers, lab.replicas, bool(lab.clocks))
         check(self.faults, self.cast, lab.understands)
         self.lab, self.seconds = lab, seconds
         self.plan = dataclasses.replace(

@@ -11,11 +11,15 @@ from course_tasks.lab.arguments import duration
 
 @dataclasses.dataclass(frozen=True)
 class Cast:
-    """Who takes part in a run, and so who can be hit: tuples of names. ``actors`` are its workers, or its contenders."""
+    """Who takes part in a run, and so who can be hit: tuples of names. ``actors`` are its workers, or its contenders.
+
+    ``clocks`` is whether the clocks of the servers can be moved.
+    """
 
     actors: tuple
     servers: tuple = ()
     replicas: tuple = ()
+    clocks: bool = False
 
     def kind(self, group):
         """What one of a ``group`` ("actors", "servers", "replicas") is called in a sentence."""

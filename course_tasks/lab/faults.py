@@ -10,7 +10,7 @@ import signal
 from typing import ClassVar
 
 from course_tasks.halts import HOLDER
-from course_tasks.lab.arguments import duration
+from course_tasks.lab.arguments import duration, shift
 from course_tasks.lab.fault import Fault
 
 
@@ -145,3 +145,43 @@ def restart(server, down=0.0, *, when=None, after=None):
     Raises TypeError or ValueError for a bad argument; the run does where no lock server is called so.
     """
     return Restart(who=server, down=duration("down", down, or_zero=True), when=when, after=after)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MoveClock(Fault):
+    """See :func:`move_clock`."""
+
+    seconds: float
+
+    action: ClassVar[str] = "clock"
+    typed: ClassVar[str] = "move_clock"
+    hits: ClassVar[tuple] = ("servers", "replicas")
+    lasts: ClassVar[float] = float("inf")
+
+    @property
+    def arguments(self):
+        return self.who, self.seconds
+
+    def check(self, cast):
+        super().check(cast)
+        if not cast.clocks:
+            raise ValueError(
+                f"{self}: the clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True)"
+            )
+
+    def begin(self, lab, record, name):
+        # What is no lease any more may be somebody else's a moment later: the history must have said why.
+        record("fault began", lane=name, detail={"fault": "clock", "seconds": self.seconds})
+        lab.servers.move_clock(name, self.seconds)
+
+
+def move_clock(server, seconds, *, when=None, after=None):
+    """Let the wall clock of a lock ``server`` jump by so many ``seconds``, back where they are negative. It stays so in this run.
+
+    Leases on that server end by its wall clock: forward, they end so much sooner; back, so much later. ``when`` or ``after``
+    (seconds) says when, as for :func:`kill`; ``when`` is anyone's event.
+
+    Raises TypeError or ValueError for a bad argument; the run does where no lock server is called so, or where the lab was not
+    made with ``clocks=True``.
+    """
+    return MoveClock(who=server, seconds=shift("seconds", seconds), when=when, after=after)

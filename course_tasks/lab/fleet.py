@@ -2,6 +2,8 @@
 
 import signal
 
+from course_tasks.lab import directory, faketime
+from course_tasks.lab.arguments import shift
 from course_tasks.lab.errors import LabError
 
 
@@ -20,7 +22,7 @@ class Fleet:
         return (*self._crew.lock_servers, *self._crew.replicas)
 
     def __repr__(self):
-        return "\n".join(f"{name}: {self._state(name)}" for name in self.names)
+        return "\n".join(f"{name}: {self._state(name)}{self._clock(name)}" for name in self.names)
 
     def kill(self, server):
         """Kill ``server`` (SIGKILL). What it had not written to disk is gone. Killing it twice does no harm."""
@@ -39,8 +41,30 @@ class Fleet:
         """Let ``server`` go on (SIGCONT), where it was paused."""
         self._crew.send_signal([self._alive(server)], signal.SIGCONT)
 
+    def move_clock(self, server, seconds):
+        """Let the wall clock of ``server`` jump by so many ``seconds``; back, where they are negative. Its monotonic clock stays.
+
+        Twice 60 are 120. A server that is started again finds its clock as it was. Raises LabError in a lab whose clocks can't be
+        moved: it must have been made with ``clocks=True``.
+        """
+        name, seconds = self._known(server), shift("seconds", seconds)
+        if not self._crew.clocks:
+            raise LabError("The clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True).")
+        self._set_clock(name, faketime.ahead(self._crew.place, name) + seconds)
+
+    def lay_ready(self):
+        """Lay ready, in the lab's directory, what the servers look for when they start."""
+        where = self._crew.place
+        if self._crew.durable:
+            for name in self.names:
+                where.disk(name).mkdir(mode=0o700)
+        if self._crew.clocks:
+            faketime.lay_ready(where, self._crew.clocks)
+        self._set_clocks_right()
+
     def revive(self):
-        """Undo all that was done to the servers: each is up and answers."""
+        """Undo all that was done to the servers: each is up and answers, and its clock is right."""
+        self._set_clocks_right()
         if paused := [name for name in self.names if name in self._crew.stopped]:
             self._crew.send_signal(paused, signal.SIGCONT)
         self._crew.start_servers(self.names)
@@ -54,6 +78,14 @@ class Fleet:
             client.ping()
             client.flushall()
 
+    def _set_clocks_right(self):
+        for name in self.names if self._crew.clocks else ():
+            self._set_clock(name, 0)
+
+    def _set_clock(self, name, seconds):
+        with directory.writing(self._crew.place.path.parent):
+            faketime.set_ahead(self._crew.place, name, seconds)
+
     def _known(self, server):
         if server not in self.names:
             raise ValueError(f"no lock server is called {server!r}; there are {', '.join(self.names)}")
@@ -63,6 +95,10 @@ class Fleet:
         if self._state(self._known(server)) == "down":
             raise LabError(f'{server} is down: start it first, with lab.servers.restart("{server}").')
         return server
+
+    def _clock(self, server):
+        off = faketime.ahead(self._crew.place, server) if self._crew.clocks else 0
+        return f", its clock {abs(off):g} s {'ahead' if off > 0 else 'behind'}" if off else ""
 
     def _state(self, server):
         if not self._crew.alive(server):

@@ -9,6 +9,7 @@ from course_tasks import place
 from course_tasks.experiment import Experiment
 from course_tasks.lab import arguments, servers
 from course_tasks.lab.arguments import count, duration, flag
+from course_tasks.lab.clocks import clock_mover
 from course_tasks.lab.contest import Contest
 from course_tasks.lab.live import notebook
 from course_tasks.lab.production import Production
@@ -32,7 +33,8 @@ class Lab(Upkeep):
     ``lock_servers``: how many lock servers there are, 1 to 9. One is called "lock", and a lock is made as ``Lock(client,
     name)``. Several are "lock1", "lock2" and so on, independent of each other, and a lock is made as ``Lock(clients, name)``
     with the list of their clients, in that order. ``replicas``: how many replicas "lock" has, 0 to 3. ``durable=True``: a lock
-    server writes each change to disk before it answers, so that it remembers after a restart.
+    server writes each change to disk before it answers, so that it remembers after a restart. ``clocks=True``: the wall clocks
+    of lock servers can be moved, by :func:`move_clock`; :func:`movable_clocks` says whether that works on this machine.
     ``lab.lock_servers`` are the names, ``lab.clients`` clients for them, and ``lab.servers`` stops and starts them by hand.
 
     A kernel has one lab: making another closes the one before, so a cell can simply be run again. It is closed by
@@ -45,12 +47,13 @@ class Lab(Upkeep):
     been started is ended first.
     """
 
-    def __init__(self, workers=3, *, lock_servers=1, replicas=0, durable=False, live=True, beside=False):
+    def __init__(self, workers=3, *, lock_servers=1, replicas=0, durable=False, clocks=False, live=True, beside=False):
         called = time.monotonic()
         count("workers", workers, 1, MOST_WORKERS)
         count("lock_servers", lock_servers, 1, MOST_LOCK_SERVERS)
         count("replicas", replicas, 0, MOST_REPLICAS)
         flag("durable", durable)
+        flag("clocks", clocks)
         if replicas and lock_servers > 1:
             raise ValueError(
                 f"replicas replicate a single lock server: say replicas={replicas} or lock_servers={lock_servers}"
@@ -58,6 +61,7 @@ class Lab(Upkeep):
         if replicas:
             raise ValueError("replicas: not yet")
         servers.binary()  # before anything is closed or made
+        mover = clock_mover() if clocks else None
         if not beside:
             for lab in [lab for lab in _open_labs if not lab.beside]:
                 lab.close()
@@ -66,6 +70,7 @@ class Lab(Upkeep):
             ("lock",) if lock_servers == 1 else _numbered("lock", lock_servers),
             _numbered("replica", replicas),
             durable,
+            mover,
         )
         self.live, self.beside = live and not beside, beside
         self._runs = 0
@@ -165,7 +170,7 @@ class Lab(Upkeep):
         beat. ``takes``: seconds that the work of one task lasts. ``if_locked``: "skip" (a task that finds the lock taken goes
         away) or "wait". ``task``: the name of the task that beat sends. ``mails``: how many unsent mails the outbox holds at
         the start; one a tick unless given.
-        ``faults``: what :func:`kill`, :func:`pause` and :func:`restart` made; one, or a list of them.
+        ``faults``: what :func:`kill`, :func:`pause`, :func:`restart` and so on made; one, or a list of them.
 
         ``fencing``: where the lock has a fencing token (its attribute ``fence``), the outbox refuses a write whose token
         is lower than the highest it has seen; False turns that check off. ``idempotent``: a mail keeps one Message-ID,

@@ -10,7 +10,7 @@ import redis
 
 from course_tasks import place
 from course_tasks.experiment import Clients, Experiment
-from course_tasks.lab import directory, servers
+from course_tasks.lab import directory, faketime, servers
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.fleet import Fleet
 from course_tasks.lab.line import Line
@@ -26,13 +26,14 @@ LOOK = 0.01  # seconds between two looks at what is starting
 class Crew:
     """The servers, the mail service and the ``workers`` (names) of a lab, and whatever else a run starts.
 
-    ``lock_servers`` and ``replicas`` are names too; ``durable`` is whether lock servers write to disk. Making one starts
-    nothing yet; ``_start_up`` does. ``place`` is where the lab lies; ``stopped`` are the names of those that were sent SIGSTOP,
-    and nothing after it.
+    ``lock_servers`` and ``replicas`` are names too; ``durable`` is whether lock servers write to disk; ``clocks`` the library
+    that moves their clocks (a path), or None. Making one starts nothing yet; ``_start_up`` does. ``place`` is where the lab
+    lies; ``stopped`` are the names of those that were sent SIGSTOP, and nothing after it.
     """
 
-    def __init__(self, workers, lock_servers=("lock",), replicas=(), durable=False):
-        self.workers, self.lock_servers, self.replicas, self.durable = workers, lock_servers, replicas, durable
+    def __init__(self, workers, lock_servers=("lock",), replicas=(), durable=False, clocks=None):
+        self.workers, self.lock_servers, self.replicas = workers, lock_servers, replicas
+        self.durable, self.clocks = durable, clocks
         self.place = place.Place(directory.choose())
         self.stopped = set()
         self.servers = Fleet(self)
@@ -46,6 +47,7 @@ class Crew:
         with directory.writing(self.place.path.parent):
             Experiment().write(self.place)
             self.place.run(0).mkdir(mode=0o700)  # the mail of tasks that are sent between the runs
+            self.servers.lay_ready()
         self.start_servers((*STEADY, *self.servers.names), called)
         self.start("mail", ["python", "-m", "course_tasks.mailroom", str(self.place.socket("mail"))])
         for name in self.workers:
@@ -112,13 +114,15 @@ class Crew:
             if name not in status:
                 self.start(name, self._server_command(name))
         self._await({name: self._answers(name) for name in names}, since)
+        if self.clocks:
+            for name in names:
+                faketime.forget(self._pids[name])
 
     def _server_command(self, name):
-        durable = self.durable and name not in STEADY
-        if durable:
-            with directory.writing(self.place.path.parent):
-                self.place.disk(name).mkdir(mode=0o700, exist_ok=True)
-        return servers.command(self.place, name, durable)
+        if name in STEADY:
+            return servers.command(self.place, name)
+        command = servers.command(self.place, name, self.durable)
+        return faketime.carrying(self.place, name, command) if self.clocks else command
 
     def end(self, names):
         """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""

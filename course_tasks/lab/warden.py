@@ -40,6 +40,7 @@ import psutil
 import setproctitle
 
 from course_tasks import kinship, place
+from course_tasks.lab import faketime
 
 PRELOADED = """
     billiard.heap billiard.popen_fork billiard.sharedctypes billiard.synchronize celery.__main__ celery.app.amqp
@@ -166,6 +167,7 @@ class Warden:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self.exits[ended[0]] = os.waitstatus_to_exitcode(ended[1])
+                faketime.forget(ended[0])
 
     def end_all(self):
         """Kill every descendant, whatever it was called, until none is left."""
