@@ -44,4 +44,4 @@ figures: setup
 COMPILE := $(COURSE) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 lock: setup
 	$(COMPILE) $(ARGS) -o requirements/uv.txt requirements/uv.in
-	$(COMPILE) $(ARGS) --extra test --extra peers -o requirements/lock.txt pyproject.toml
+	$(COMPILE) $(ARGS) --extra test --extra peers --extra clock -o requirements/lock.txt pyproject.toml

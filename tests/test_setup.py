@@ -73,7 +73,7 @@ def test_conda_environment_has_the_same_ranges():
     assert set(ranges) == {"celery", "redis-py", "jupyterlab", "matplotlib", "pandas"}
     for name, specifier in ranges.items():
         assert set(specifier.split(",")) == {str(part) for part in ours[name]}, name
-    assert environment["dependencies"][-1] == {"pip": ["-e ."]}
+    assert environment["dependencies"][-1] == {"pip": ["-e .[clock]"]}
 
 
 # Where the set-up can't go on --------------------------------------------------------------------------------------
