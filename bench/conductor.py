@@ -4,8 +4,6 @@ What a seed does not decide is the course of things: who asks first, and how far
 """
 
 import functools
-import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import tempfile
@@ -17,10 +15,8 @@ import redis
 
 from bench.faulty import ENTERED, KILL, LOST, PAUSE, TAKEN, Contender, Schedule
 from bench.ledger import Account, Ledger
-from course_tasks import kinship
+from bench.lives import Life, Stage
 from course_tasks.history.wording import count
-
-PATIENCE = 60  # seconds without a word from anybody, after which something must be wrong
 
 
 @dataclass(frozen=True)
@@ -57,96 +53,40 @@ class Outcome:
         )
 
 
-class Life:
-    """The process of a contender, seen from outside: ``answers`` is where its Events come from."""
+class Conductor(Stage):
+    """Starts the contenders of ``schedule``, and does for them what they can't do while they stand still or are dead.
 
-    def __init__(self, schedule, who, life, stays, socket, path, fence):
-        processes = multiprocessing.get_context("fork")
-        self.who, self.number, self.last = who, life, None
-        self.answers, answer = processes.Pipe(duplex=False)
-        self.process = processes.Process(
-            target=self._run, args=(schedule, who, life, stays, socket, path, fence, answer.send)
-        )
-        self.process.start()
-        answer.close()  # so that ``answers`` ends with the process
+    ``live(who, number, stays, say)`` is what contender ``who`` does in its life of that number.
+    """
 
-    @staticmethod
-    def _run(schedule, who, life, stays, socket, path, fence, tell):
-        kinship.die_with_parent()
-        with redis.Redis(unix_socket_path=socket) as client, Ledger(path, fence) as ledger:
-            Contender(schedule, who, life, ledger, tell).live(client, str(path), stays)
-
-    def go_on(self):
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def end(self):
-        self.process.kill()
-        self.process.join()
-        self.answers.close()
-
-
-class Conductor:
-    """Starts the contenders of ``schedule``, and does for them what they can't do while they stand still or are dead."""
-
-    def __init__(self, schedule, start):
-        self.schedule, self._start = schedule, start  # start(who, life, stays) makes a Life
+    def __init__(self, schedule, live):
+        super().__init__(f"seed {schedule.seed}")
+        self.schedule, self._live = schedule, live
         self.events = []
-        self._lives = {}  # who -> Life
-        self._due = {}  # who -> (when, what to do then, the Event of the fault)
-
-    def conduct(self):
-        """Return when all contenders are done."""
-        for who in range(self.schedule.contenders):
+        for who in range(schedule.contenders):
             self._begin(who, 0)
-        while self._lives or self._due:
-            soonest = min((when for when, _, _ in self._due.values()), default=time.monotonic() + PATIENCE)
-            patience = max(0.0, soonest - time.monotonic())
-            heard = multiprocessing.connection.wait([life.answers for life in self._lives.values()], patience)
-            if not heard and not self._due:
-                raise TimeoutError(f"seed {self.schedule.seed}: no contender has said anything for {PATIENCE} s")
-            for life in [life for life in self._lives.values() if life.answers in heard]:
-                self._hear(life)
-            for who in [who for who, (when, _, _) in self._due.items() if when <= time.monotonic()]:
-                self._do(who)
 
-    def end(self):
-        """End whatever is left."""
-        for life in self._lives.values():
-            life.end()
-
-    def _begin(self, who, life):
+    def _begin(self, who, number):
         entered = sum(event.who == who and event.kind == ENTERED for event in self.events)
-        self._lives[who] = self._start(who, life, self.schedule.stays - entered)
+        work = functools.partial(self._live, who, number, self.schedule.stays - entered)
+        self.lives.append(Life(work, f"contender {who}"))
 
-    def _hear(self, life):
-        try:
-            event = life.last = life.answers.recv()
-        except EOFError:
-            self._bury(life)
-            return
+    def heard(self, life, event):
         self.events.append(event)
         if event.kind == PAUSE:
             os.waitpid(life.process.pid, os.WUNTRACED)  # a SIGCONT that comes before the SIGSTOP would be lost
-            self._due[life.who] = time.monotonic() + event.fault.seconds, life.go_on, event
-        for who, (_, _, fault) in list(self._due.items()):
-            if who != event.who and fault.fault.until == event.kind and fault.t < event.t:
-                self._do(who)
+            self.at(time.monotonic() + event.fault.seconds, functools.partial(life.signal, signal.SIGCONT), event)
+        for due in list(self.due):
+            if due.cause.who != event.who and due.cause.fault.until == event.kind and due.cause.t < event.t:
+                self.do(due)
 
-    def _bury(self, life):
-        del self._lives[life.who]
-        life.process.join()
-        life.answers.close()
+    def ended(self, life):
         if life.last and life.last.kind == KILL and life.process.exitcode == -signal.SIGKILL:
-            anew = functools.partial(self._begin, life.who, life.number + 1)
-            self._due[life.who] = time.monotonic() + life.last.fault.seconds, anew, life.last
-        elif life.process.exitcode:
-            raise RuntimeError(
-                f"seed {self.schedule.seed}: contender {life.who} ended with status {life.process.exitcode}"
-            )
-
-    def _do(self, who):
-        _, action, _ = self._due.pop(who)
-        action()
+            fault = life.last.fault
+            anew = functools.partial(self._begin, fault.who, fault.life + 1)
+            self.at(time.monotonic() + fault.seconds, anew, life.last)
+        else:
+            super().ended(life)
 
 
 def carry_out(schedule, socket, fence):
@@ -157,11 +97,13 @@ def carry_out(schedule, socket, fence):
     with tempfile.TemporaryDirectory(prefix="course-") as directory:
         path = Path(directory) / "ledger.sqlite"
         Ledger.make(path)
-        conductor = Conductor(schedule, lambda who, life, stays: Life(schedule, who, life, stays, socket, path, fence))
-        try:
-            conductor.conduct()
-        finally:
-            conductor.end()
+        conductor = Conductor(schedule, functools.partial(_live, schedule, socket, path, fence))
+        conductor.play()
         with Ledger(path, fence) as ledger:
             events = sorted(conductor.events, key=lambda event: event.t)
             return Outcome(schedule, fence, tuple(events), ledger.account())
+
+
+def _live(schedule, socket, path, fence, who, number, stays, say):
+    with redis.Redis(unix_socket_path=socket) as client, Ledger(path, fence) as ledger:
+        Contender(schedule, who, number, ledger, say).live(client, str(path), stays)

@@ -4,10 +4,9 @@ The locks take turns, several rounds, FairLock twice in each as a control. Times
 of one machine share.
 """
 
+import functools
 import itertools
-import multiprocessing
 import multiprocessing.connection
-import os
 import random
 import signal
 import statistics
@@ -16,8 +15,9 @@ import time
 import redis
 import redis_lock
 
-from bench.locks import serving
-from course_tasks import kinship
+from bench.figures import percentile, spread
+from bench.fleet import serving
+from bench.lives import FORK, Life
 from course_tasks.locks import FairLock, LeaseLock
 
 CONTENDERS, HOLD, SECONDS, ROUNDS = 6, 0.005, 5.0, 3
@@ -32,30 +32,15 @@ LOCKS = {
 }
 
 
-class Contender:
-    """A process with a lock; ``work(lock, say)`` is what it does, ``say(thing)`` what ``hear()`` returns here."""
+def contender(socket, lock, lease, work):
+    """A Life with a lock; ``work(lock, say)`` is what it does."""
+    return Life(functools.partial(_contend, socket, LOCKS[lock], lease, work))
 
-    def __init__(self, socket, lock, lease, work):
-        processes = multiprocessing.get_context("fork")
-        self._answers, answer = processes.Pipe(duplex=False)
-        self.process = processes.Process(target=self._run, args=(socket, LOCKS[lock], lease, work, answer.send))
-        self.process.start()
-        answer.close()
 
-    @staticmethod
-    def _run(socket, make, lease, work, say):
-        kinship.die_with_parent()
-        with redis.Redis(unix_socket_path=socket) as client:
-            client.ping()
-            work(make(client, lease), say)
-
-    def hear(self):
-        return self._answers.recv()
-
-    def end(self):
-        self.process.kill()
-        self.process.join()
-        self._answers.close()
+def _contend(socket, make, lease, work, say):
+    with redis.Redis(unix_socket_path=socket) as client:
+        client.ping()
+        work(make(client, lease), say)
 
 
 # Nobody fails --------------------------------------------------------------------------------------------------------
@@ -80,13 +65,13 @@ def entering(gate):
 
 def contest(socket, lock):
     """One round: (grants a second, Jain's index, and in ms: the wait's median, 99th percentile and longest, the hand-off)."""
-    gate = multiprocessing.get_context("fork").Barrier(CONTENDERS)
-    crowd = [Contender(socket, lock, 10, entering(gate)) for _ in range(CONTENDERS)]
+    gate = FORK.Barrier(CONTENDERS)
+    crowd = [contender(socket, lock, 10, entering(gate)) for _ in range(CONTENDERS)]
     try:
-        spans = [contender.hear() for contender in crowd]
+        spans = [life.hear() for life in crowd]
     finally:
-        for contender in crowd:
-            contender.end()
+        for life in crowd:
+            life.end()
     counts = [len(each) for each in spans]
     waits = sorted((entered - asked) * 1000 for each in spans for asked, entered, _ in each)
     holds = sorted((entered, left, who) for who, each in enumerate(spans) for _, entered, left in each)
@@ -94,8 +79,8 @@ def contest(socket, lock):
         (entered - left) * 1000 for (_, left, one), (entered, _, other) in itertools.pairwise(holds) if one != other
     ]
     jain = sum(counts) ** 2 / (CONTENDERS * sum(count**2 for count in counts))
-    percentile = statistics.quantiles(waits, n=100)
-    return sum(counts) / SECONDS, jain, percentile[49], percentile[98], waits[-1], statistics.median(changes)
+    late = percentile(waits, 99)
+    return sum(counts) / SECONDS, jain, statistics.median(waits), late, waits[-1], statistics.median(changes)
 
 
 # Somebody does -------------------------------------------------------------------------------------------------------
@@ -132,35 +117,30 @@ def fault(socket, lock, what, chance):
     with redis.Redis(unix_socket_path=socket) as client:
         client.flushall()
     lease, holders = (1, 1) if what == "killed holder" else (2, 60)
-    crowd = [Contender(socket, lock, holders, holding)]
+    crowd = [contender(socket, lock, holders, holding)]
     try:
         (holder,) = crowd
         free = holder.hear() + lease
         for _ in range(2):
-            crowd.append(Contender(socket, lock, lease, entering_once))
+            crowd.append(contender(socket, lock, lease, entering_once))
             pause(chance)
         _, first, second = crowd
         if what == "killed holder":
-            holder.process.kill()
+            holder.signal(signal.SIGKILL)
             waiters = [first, second]
         else:
-            os.kill(first.process.pid, signal.SIGKILL if what == "killed waiter" else signal.SIGSTOP)
+            first.signal(signal.SIGKILL if what == "killed waiter" else signal.SIGSTOP)
             pause(chance)  # and until the server knows that a killed one's connection is closed
-            os.kill(holder.process.pid, signal.SIGUSR1)
+            holder.signal(signal.SIGUSR1)
             free, waiters = holder.hear(), [second]
-        ready = multiprocessing.connection.wait([waiter._answers for waiter in waiters])
+        ready = multiprocessing.connection.wait([waiter.answers for waiter in waiters])
         return ready[0].recv() - free
     finally:
-        for contender in crowd:
-            contender.end()
+        for life in crowd:
+            life.end()
 
 
 # The table -----------------------------------------------------------------------------------------------------------
-
-
-def spread(values, digits):
-    """The median, with the smallest and the largest."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def measure():

@@ -13,7 +13,7 @@ import uuid
 
 import redis
 
-from bench.locks import serving
+from bench.fleet import serving
 from course_tasks.history import intervals, judge, picture, read
 from course_tasks.history.recording import stream
 

@@ -7,6 +7,7 @@ import time
 import psutil
 from celery import Celery
 
+from bench.figures import spread
 from course_tasks import Lab
 from course_tasks.lab.line import environment
 from course_tasks.lab.processes import worker_command
@@ -60,11 +61,6 @@ def celery_start(count, trimmed):
                 peer.wait()
 
 
-def spread(values):
-    """The median, with the smallest and the largest."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def measure():
     """Rows (what, figure) for the table of ``make bench``; the ways of starting take turns."""
     rows, memory = [], {}
@@ -77,17 +73,17 @@ def measure():
         ups, memories, closings = zip(*labs, strict=True)
         memory[count] = statistics.median(memories)
         rows += [
-            (f"Lab(workers={count}): call to all answering, servers and mail included", f"{spread(ups)} s"),
-            (f"  the same {count} workers, Celery's default command", f"{spread(default)} s"),
-            (f"  the same {count} workers, the trimmed command", f"{spread(trimmed)} s"),
+            (f"Lab(workers={count}): call to all answering, servers and mail included", f"{spread(ups, 2)} s"),
+            (f"  the same {count} workers, Celery's default command", f"{spread(default, 2)} s"),
+            (f"  the same {count} workers, the trimmed command", f"{spread(trimmed, 2)} s"),
             (
                 "  ratio to the default, to the trimmed command",
                 " and ".join(
                     f"{statistics.median(ups) / statistics.median(other):.2f}" for other in (default, trimmed)
                 ),
             ),
-            (f"  memory of the whole lab with {count} workers (PSS)", f"{spread(memories)} MB"),
-            ("  lab.close()", f"{spread(closings)} s"),
+            (f"  memory of the whole lab with {count} workers (PSS)", f"{spread(memories, 2)} MB"),
+            ("  lab.close()", f"{spread(closings, 2)} s"),
         ]
     small, large = SIZES
     each = (memory[large] - memory[small]) / (large - small)

@@ -9,21 +9,18 @@ did, the schedules would show nothing. And a third time with the tokens compared
 """
 
 import argparse
-import concurrent.futures
 import itertools
-import multiprocessing
 import random
 
 from bench.conductor import carry_out
 from bench.faulty import KILL, LEASE, PAUSE, STAYS, TAKEN, Fault, Schedule
+from bench.fleet import serving
 from bench.ledger import FENCED, FENCES, READ, UNFENCED, WRITE, WRITES_ALONE
-from bench.locks import serving
-from course_tasks import kinship
+from bench.lives import side_by_side
 from course_tasks.breakpoints import AFTER, BEFORE
 from course_tasks.history.wording import count, listing
 
 COUNT = 200  # schedules that count
-AT_ONCE = 4  # schedules side by side: they mostly wait
 COMMAND = "EVALSHA"  # what FencedLock sends, once for each attempt and each release
 COMMANDS = 30  # of them, about as many as a contender sends in a schedule
 LONG, SHORT = (1.2, 3), (0.2, 0.8)  # pauses, in leases: one in five ends before the lease does
@@ -68,10 +65,7 @@ def _fault(chance, who, life, what):
 
 def outcomes(jobs, socket):
     """Yields the Outcome of each of ``jobs``, (Schedule, fence), in their order; several are carried out side by side."""
-    fork = multiprocessing.get_context("fork")
-    with concurrent.futures.ProcessPoolExecutor(AT_ONCE, fork, kinship.die_with_parent) as pool:
-        drawn, fences = zip(*jobs, strict=True)
-        yield from pool.map(carry_out, drawn, itertools.repeat(socket), fences)
+    return side_by_side(carry_out, [(schedule, socket, fence) for schedule, fence in jobs])
 
 
 def experiment(wanted, socket, tell=lambda outcome: None):

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.figures import spread
+
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
 PIP = [
@@ -40,10 +42,6 @@ def seconds(commands, directory, caches):
     return time.monotonic() - begin
 
 
-def spread(values):
-    return f"{statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"
-
-
 def measure():
     """The two ways take turns; each round has caches of its own."""
     rounds = []
@@ -61,9 +59,9 @@ def measure():
     make, again, pip, make_full, again_full, pip_full = zip(*rounds, strict=True)
     ratios = [statistics.median(slow) / statistics.median(fast) for slow, fast in ((pip, make), (pip_full, make_full))]
     return [
-        ("make setup, fresh clone, empty caches", spread(make)),
-        ("  plain pip, the same lock file", f"{spread(pip)}, {ratios[0]:.1f} times as long"),
-        ("make setup, fresh clone, full caches", spread(make_full)),
-        ("  plain pip, the same lock file", f"{spread(pip_full)}, {ratios[1]:.1f} times as long"),
-        ("make setup once more, nothing changed", spread(again + again_full)),
+        ("make setup, fresh clone, empty caches", f"{spread(make, 1)} s"),
+        ("  plain pip, the same lock file", f"{spread(pip, 1)} s, {ratios[0]:.1f} times as long"),
+        ("make setup, fresh clone, full caches", f"{spread(make_full, 1)} s"),
+        ("  plain pip, the same lock file", f"{spread(pip_full, 1)} s, {ratios[1]:.1f} times as long"),
+        ("make setup once more, nothing changed", f"{spread(again + again_full, 1)} s"),
     ]
