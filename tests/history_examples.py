@@ -17,14 +17,16 @@ PIDS = {"beat": 10, "invoker": 11, "lab": 12, "inbox": 13}
 class Story:
     """A run as it is being told: every method appends events. ``detail`` goes into the "began" event.
 
-    Without a producer, its lanes are contenders: processes that contend for the lock without tasks.
+    Without a producer, its lanes are contenders: processes that contend for the lock without tasks. ``servers`` are the lock
+    servers that have lanes.
     """
 
-    def __init__(self, workers=3, producer="beat", inbox=True, name=SEND, **detail):
+    def __init__(self, workers=3, producer="beat", inbox=True, name=SEND, servers=(), **detail):
         self.told, self.producer, self.name = [], producer, name if producer else None
         self.crew = "worker" if producer else "contender"
         crew = [f"{self.crew}{number}" for number in range(1, workers + 1)]
-        lanes = [producer, *crew, *["inbox"] * inbox] if producer else crew
+        lanes = [producer, *crew, *servers, *["inbox"] * inbox] if producer else [*crew, *servers]
+        detail |= {"servers": list(servers)} if servers else {}
         self.say(0.0, "began", "lab", detail={"lanes": lanes, **detail})
 
     def say(self, t, kind, lane, task=None, **fields):
@@ -40,12 +42,13 @@ class Story:
         """The producer publishes a task."""
         return self.say(t, "sent", self.producer, name=self.name)
 
-    def enters(self, t, worker, task, lock=True, start=True, lease=None, mail=None, token=None):
-        """The task is started, given the lock, enters, and reads which mail is next."""
+    def enters(self, t, worker, task, lock=True, start=True, lease=None, mail=None, token=None, granted=None):
+        """The task is started, given the lock (by the servers of these numbers), enters, and reads which mail is next."""
         if start:
             self.say(t, "started", worker, task)
         if lock:
-            self.say(t, "acquired", worker, task, lease=lease, token=token)
+            detail = {"granted": names(granted)} if granted else None
+            self.say(t, "acquired", worker, task, lease=lease, token=token, detail=detail)
         self.say(t, "entered", worker, task)
         return self.say(t, "read", worker, task, mail=mail) if mail else self
 
@@ -71,9 +74,23 @@ class Story:
         """A fault's ``what``: "began" or "ended"."""
         return self.say(t, f"fault {what}", worker, detail={"fault": fault, **detail})
 
+    def dies(self, t, *lanes):
+        """These are killed."""
+        for lane in lanes:
+            self.fault(t, "began", lane, "kill").fault(t + 0.001, "ended", lane, "kill")
+        return self
+
     def ends(self, t):
         """The run ends. Returns the story as ``frame`` makes it."""
         return frame(self.say(t, "ended", "lab").told)
+
+
+def names(servers):
+    """The names of the lock servers of these numbers; a name is its own."""
+    return [f"lock{server}" if isinstance(server, int) else server for server in servers]
+
+
+FIVE = names((1, 2, 3, 4, 5))
 
 
 def simulate(workers=3, every=1.0, takes=3.0, seconds=10.0, lock=None, mails=30, lease=None):
@@ -266,6 +283,87 @@ def retries():
     return story.ends(17.5)
 
 
+def redlock():
+    """Five lock servers, and nothing amiss: whoever gets a majority is inside."""
+    story = Story(servers=FIVE, every=1.5, takes=1, seconds=10, mails=6)
+    turns = ((1, (1, 2, 3, 4)), (2, (1, 2, 3, 4, 5)), (1, (2, 3, 5)), (3, (1, 3, 4, 5)), (2, (1, 2, 3)))
+    for number, (worker, granted) in enumerate(turns):
+        t, task = 0.6 + 1.7 * number, f"t{number}"
+        story.sent(t - 0.1).enters(t, worker, task, lease=2.0, mail=number + 1, granted=granted)
+        story.skips(t + 0.5, worker % 3 + 1, f"x{number}").leaves(t + 1.1, worker, task, mail=number + 1)
+    return story.ends(10.0)
+
+
+def dead_majority():
+    """Two of five die and nobody notices; then a third, and nobody enters."""
+    story = Story(servers=FIVE, every=1.5, takes=1, seconds=12, mails=4)
+    story.sent(0.5).enters(0.51, 1, "a", lease=3.0, mail=1, granted=(1, 2, 3, 4, 5)).skips(1.0, 2, "x")
+    story.leaves(1.51, 1, "a", mail=1).dies(1.8, "lock4", "lock5")
+    story.sent(2.0).enters(2.01, 2, "b", lease=3.0, mail=2, granted=(1, 2, 3)).leaves(3.01, 2, "b", mail=2)
+    story.dies(3.5, "lock2")
+    for number in range(4):
+        t = 4.5 + 1.5 * number
+        story.sent(t).skips(t + 0.2, 1 + number % 3, f"c{number}")
+    return story.ends(12.0)
+
+
+def two_granted(fault):
+    """Each of two is granted the lock by three of five: the third server has forgotten the first, by this ``fault``."""
+    story = Story(servers=FIVE, every=1.5, takes=4, seconds=10, mails=3)
+    story.fault(0.1, "began", 1, "cut", servers=["lock4", "lock5"])
+    story.sent(0.5).enters(0.6, 1, "a", lease=8.0, mail=1, granted=(1, 2, 3)).sent(1.4).skips(1.5, 3, "x")
+    if fault == "clock":
+        story.fault(2.0, "began", "lock3", "clock", seconds=60)
+    else:
+        story.fault(2.0, "began", "lock3", "restart").fault(2.2, "ended", "lock3", "restart", memory=False)
+    story.sent(2.9).enters(3.0, 2, "b", lease=8.0, mail=1, granted=(3, 4, 5)).leaves(4.8, 1, "a", mail=1)
+    story.fault(5.5, "ended", 1, "cut", servers=["lock4", "lock5"]).leaves(7.2, 2, "b", mail=1)
+    story.sent(7.4).enters(7.5, 3, "c", lease=8.0, mail=2, granted=(1, 2, 3, 4, 5)).leaves(9.0, 3, "c", mail=2)
+    if fault == "clock":
+        story.fault(10.0, "ended", "lock3", "clock")
+    return story.ends(10.0)
+
+
+def split():
+    """The links are cut: worker1 reaches two of five, worker2 the other three."""
+    story = Story(servers=FIVE, every=1.5, takes=1, seconds=10, mails=4)
+    story.sent(0.5).enters(0.6, 1, "a", lease=3.0, mail=1, granted=(1, 2, 3, 4)).skips(0.9, 2, "x")
+    story.leaves(1.6, 1, "a", mail=1)
+    story.fault(2.0, "began", 1, "cut", servers=["lock3", "lock4", "lock5"])
+    story.fault(2.0, "began", 2, "cut", servers=["lock1", "lock2"]).fault(
+        2.5, "began", 3, "slow", milliseconds=20, servers=FIVE
+    )
+    story.sent(2.4).skips(2.6, 1, "b").sent(3.4).enters(3.5, 2, "c", lease=3.0, mail=2, granted=(3, 4, 5))
+    story.skips(4.0, 3, "y").leaves(4.5, 2, "c", mail=2).sent(5.4).skips(5.6, 1, "d").sent(6.0)
+    story.enters(6.1, 2, "e", lease=3.0, mail=3, granted=(3, 4, 5))
+    story.fault(6.5, "ended", 1, "cut", servers=["lock3", "lock4", "lock5"]).leaves(7.1, 2, "e", mail=3)
+    story.fault(7.4, "ended", 2, "cut", servers=["lock1", "lock2"])
+    story.sent(8.0).enters(8.1, 1, "f", lease=3.0, mail=4, granted=(1, 2, 3, 4, 5)).leaves(9.1, 1, "f", mail=4)
+    return story.ends(10.0)
+
+
+def failover(granted=True):
+    """The primary dies before its replica has heard of the lock, and the replica is promoted."""
+    story = Story(servers=["lock", "replica1"], every=1.5, takes=4, seconds=10, mails=3)
+    story.fault(0.3, "began", "replica1", "cut", servers=["lock"])
+    story.sent(0.5).enters(0.6, 1, "a", lease=8.0, mail=1, granted=["lock"] if granted else None).skips(1.5, 3, "x")
+    story.dies(2.0, "lock").fault(2.8, "began", "replica1", "promote").fault(2.81, "ended", "replica1", "promote")
+    story.sent(3.4).enters(3.5, 2, "b", lease=8.0, mail=1, granted=["replica1"] if granted else None)
+    return story.leaves(4.6, 1, "a", mail=1).leaves(7.5, 2, "b", mail=1).ends(10.0)
+
+
+def remembering():
+    """Servers that are paused or restarted from disk have forgotten nothing."""
+    story = Story(servers=FIVE, every=1.5, takes=4, seconds=10, mails=3)
+    story.sent(0.5).enters(0.6, 1, "a", lease=8.0, mail=1, granted=(1, 2, 3, 4, 5)).sent(1.4).skips(1.5, 3, "x")
+    story.fault(1.8, "began", "lock2", "restart").fault(1.9, "ended", "lock2", "restart", memory=True)
+    story.fault(2.0, "began", "lock3", "restart").fault(4.2, "ended", "lock3", "restart", memory=True)
+    story.fault(2.5, "began", "lock5", "pause", seconds=3).sent(3.0).skips(3.1, 2, "y").leaves(4.8, 1, "a", mail=1)
+    story.fault(5.5, "ended", "lock5", "pause").dies(5.8, "lock1")
+    story.sent(6.0).enters(6.1, 2, "b", lease=8.0, mail=2, granted=(2, 3, 4))
+    return story.leaves(9.1, 2, "b", mail=2).ends(10.0)
+
+
 @cache
 def scenes():
     """Name -> events, of every scene worth looking at."""
@@ -294,5 +392,13 @@ def scenes():
         "retries": retries(),
         "nothing happened": Story(every=3, seconds=10).ends(10.0),
         "no events": frame([]),
+        "redlock": redlock(),
+        "majority dead": dead_majority(),
+        "restart, two granted": two_granted("restart"),
+        "clock, two granted": two_granted("clock"),
+        "split": split(),
+        "failover": failover(),
+        "failover, granted by nobody knows": failover(granted=False),
+        "restarts from disk": remembering(),
         "thirty mails": simulate(lock="skip", every=1.0, takes=0.7, seconds=30.0, lease=2.0),
     }

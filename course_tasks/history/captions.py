@@ -4,7 +4,7 @@ from itertools import islice
 
 import pandas as pd
 
-from course_tasks.history import incidents, theme
+from course_tasks.history import incidents, serving, theme
 from course_tasks.history.incidents import CLEAR, MANY, beside
 from course_tasks.history.labels import extent
 from course_tasks.history.wording import count, seconds
@@ -35,6 +35,11 @@ def _block(scene, labels):
     labels.block([(row.begin, row.until, at, at) for row, at in held + waiting], points=1)
     marks = [event for kind in MARKS for event in scene.happened[kind] if event.lane in y]
     labels.block([(event.t, event.t, y[event.lane], y[event.lane]) for event in marks], points=theme.MARKER / 2)
+    for spell in scene.findings.servers.cut:  # a label within the band may cover it, but not its ends
+        at = y[spell.lane]
+        labels.block([(t, t, at - theme.CUT_HALF, at + theme.CUT_HALF) for t in (spell.begin, spell.end)])
+    if scene.serving:
+        scene.serving.block(labels)
 
 
 def _commands(scene, labels):
@@ -66,8 +71,21 @@ def _overlap(scene, labels):
 
 
 def _skipped(scene, labels):
-    """What a cross means."""
-    any(beside(scene, labels, event, "skipped: locked") for event in scene.happened["skipped"][:MANY])
+    """What a cross means, for each reason once."""
+    told = set()
+    for event in scene.happened["skipped"][:MANY]:
+        text = f"skipped: {_why_skipped(scene.findings, event)}"
+        if text not in told and beside(scene, labels, event, text):
+            told.add(text)
+
+
+def _why_skipped(findings, event):
+    """The lock need not be taken where it takes several servers to grant it."""
+    if not findings.servers.names or any(
+        row.begin_order < event.Index < row.until_order for row in findings.lasted["holding"]
+    ):
+        return "locked"
+    return "no majority" if findings.servers.too_few(event.t, event.lane) else "not granted"
 
 
 def _lock(scene, labels):
@@ -101,7 +119,7 @@ def _producer(scene, labels):
 
 def _waiting(scene, labels):
     """What the dots on a lane mean."""
-    room = NARROW * 2 * scene.hair * labels.scale
+    room = NARROW * 2 * scene.canvas.hair * labels.scale
     for row in islice((row for row in scene.lasted["waiting"] if row.until - row.begin > room), MANY):
         y = scene.y[row.lane]
         if labels.place("waiting", [(row.begin, y, 2, CLEAR, "left"), (row.begin, y, 2, -CLEAR, "left")]):
@@ -148,7 +166,7 @@ def _after_any(scene, labels, rows, text):
 
 def _within(scene, labels, row, begin, length, texts, color):
     """Write the first of ``texts`` that fits into a bar; return whether one did."""
-    room = length / scene.hair / 2 / labels.scale
+    room = length / scene.canvas.hair / 2 / labels.scale
     for text in texts if room > NARROW else ():
         if extent(text, theme.LABEL_SIZE)[0] + 12 < room:
             labels.write(text, (begin, scene.y[row.lane], 6, 0, "left"), color=color)
@@ -160,15 +178,21 @@ IN_TURN = (
     _commands,
     incidents.lost,
     _overlap,
+    serving.to_both,
     incidents.again,
     incidents.stale,
     incidents.refused,
     incidents.dropped,
     incidents.killed,
+    incidents.restarted,
+    incidents.moved,
+    incidents.promoted,
     incidents.paused,
+    incidents.links,
     _skipped,
     _tokens,
     _lock,
+    serving.holders,
     _producer,
     incidents.failed,
     _waiting,

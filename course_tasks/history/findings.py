@@ -9,15 +9,21 @@ from functools import cached_property
 import pandas as pd
 
 from course_tasks.history.contention import contended
+from course_tasks.history.grants import Grants
 from course_tasks.history.liveness import starvation
 from course_tasks.history.overlap import overlap
 from course_tasks.history.reading import rows
+from course_tasks.history.servers import Servers
+from course_tasks.history.spells import spells
 
 MOMENTS = (
     "began sent acquired renewed lost released skipped retried failed written refused delivered dropped command ended"
 ).split() + ["fault began", "fault ended"]
 """The kinds of events that count as such. The others matter only as beginnings and ends of intervals.
 "command" is in counterexamples only, one for each step of a client; its detail says what it was."""
+
+MOST = 0.8
+"""The share of a time in which nobody could enter from which on what was so in it is said to be the reason."""
 
 
 class Findings:
@@ -38,6 +44,8 @@ class Findings:
         self.renewed, self.lost = len(self.happened["renewed"]), len(self.happened["lost"])
         self.refused = len(self.happened["refused"])
         self.at_once = self.began.get("at_once", 1)  # how many may be inside together
+        self.faults = spells(self.happened)
+        self.servers = Servers(self.began.get("servers", ()), self.faults, self.lasted["paused"])
         self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
 
     def error(self, failed):
@@ -69,6 +77,12 @@ class Findings:
         """Every lane: those that the run announced, in drawing order, then others in the order of appearance."""
         announced = self.began.get("lanes", [])
         return list(dict.fromkeys([*announced, *(lane for lane in self.events.lane.unique() if lane != "lab")]))
+
+    @cached_property
+    def end(self):
+        """Seconds after which the run ended; as long as it goes on, those that it has lasted."""
+        over = self.happened["ended"]
+        return over[-1].t if over else self.events.t.max() if len(self.events) else 0.0
 
     @cached_property
     def contending(self):
@@ -145,6 +159,16 @@ class Findings:
         return self.together.most
 
     @cached_property
+    def grants(self):
+        """Which server granted which hold: :class:`Grants`."""
+        return Grants(self.happened, self.lasted, self.servers)
+
+    @cached_property
+    def doubles(self):
+        """Who were inside together, each by right of a lock that had not ended: a list of Doubles."""
+        return list(self.grants.doubles(self.together.crowds))
+
+    @cached_property
     def starvation(self):
         """When nobody could enter for longest: a :class:`Starvation`."""
         return starvation(self.happened, self.lasted, self.events.t.iloc[-1] if len(self.events) else 0.0)
@@ -153,6 +177,13 @@ class Findings:
     def starved(self):
         """Seconds during which somebody wanted to enter and nobody was inside, at most."""
         return self.starvation.seconds
+
+    @cached_property
+    def absence(self):
+        """How that was the lock servers' doing, as too few could answer for most of it: an :class:`Absence`, or None."""
+        begin, length = self.starvation.begin, self.starvation.seconds
+        absence = self.servers.absence(begin, begin + length)
+        return absence if absence and absence.seconds >= MOST * length else None
 
     @cached_property
     def deliveries(self):

@@ -1,15 +1,21 @@
 """What the timeline says of what went otherwise than it should: each where it happened, as far as there is room."""
 
+import math
+from collections import namedtuple
 from itertools import islice
 
 from course_tasks.history import theme
 from course_tasks.history.findings import seen_before
+from course_tasks.history.wording import named
 
 MANY = 40
 """How many labels of one kind are tried. In a picture so full that more would matter, none has room."""
 
 CLEAR = 16
 """Points from a lane's line to a label above or below its bars."""
+
+Moment = namedtuple("Moment", "t lane")
+"""Where a mark is that is no event's."""
 
 
 def again(scene, labels):
@@ -59,19 +65,56 @@ def killed(scene, labels):
                     scene.told.add(row.begin_order)
 
 
+def restarted(scene, labels):
+    """What a server knew when it was back."""
+    for down in [down for down in scene.findings.servers.down if down.end < math.inf][:MANY]:
+        text = "restarted from disk" if down.detail["memory"] else "restarted, remembers nothing"
+        beside(scene, labels, Moment(down.end, down.lane), text, color=theme.INK)
+
+
+def moved(scene, labels):
+    """By how much a server's clock was moved."""
+    for spell in scene.findings.servers.moved[:MANY]:
+        text = f"clock {spell.detail['seconds']:+g} s"
+        beside(scene, labels, Moment(spell.begin, spell.lane), text, color=theme.INK)
+
+
+def promoted(scene, labels):
+    """Which replica was promoted."""
+    for spell in scene.findings.servers.promoted[:MANY]:
+        beside(scene, labels, Moment(spell.begin, spell.lane), "promoted", color=theme.INK)
+
+
 def paused(scene, labels):
     """Who was paused."""
     for row in scene.lasted["paused"][:MANY]:
-        y = scene.y[row.lane]
-        above, below = y - theme.BAND_HALF, y + theme.BAND_HALF
-        places = [
-            (row.begin, above, 3, 6, "left"),
-            (row.until, above, -3, 6, "right"),
-            (row.begin, below, 3, -6, "left"),
-            (row.until, y, 4, 0, "left"),
-        ]
         place = scene.findings.place(row.begin_order)
-        labels.place(f"paused{place} (SIGSTOP)" if place else f"{row.lane} paused (SIGSTOP)", places)
+        text = f"paused{place} (SIGSTOP)" if place else f"{row.lane} paused (SIGSTOP)"
+        _at_band(labels, scene.y[row.lane], theme.BAND_HALF, row.begin, row.until, text)
+
+
+def links(scene, labels):
+    """Who was cut off from which servers, and to whom they were slow."""
+    cut = ((spell, theme.CUT_HALF, "cut off from") for spell in scene.findings.servers.cut[:MANY])
+    slow = (
+        (spell, theme.BAND_HALF, f"{spell.detail['milliseconds']:g} ms slower to")
+        for spell in scene.findings.servers.slow[:MANY]
+    )
+    for spell, half, text in (*cut, *slow):
+        end = min(spell.end, scene.findings.end)
+        _at_band(labels, scene.y[spell.lane], half, spell.begin, end, f"{text} {named(spell.servers)}")
+
+
+def _at_band(labels, y, half, begin, end, text):
+    """Write ``text`` at a band, ``half`` a lane high to each side of ``y``: above it, below, or behind."""
+    above, below = y - half, y + half
+    places = [
+        (begin, above, 3, 6, "left"),
+        (end, above, -3, 6, "right"),
+        (begin, below, 3, -6, "left"),
+        (end, y, 4, 0, "left"),
+    ]
+    labels.place(text, places)
 
 
 def failed(scene, labels):

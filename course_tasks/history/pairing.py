@@ -39,6 +39,7 @@ CLOSES = {
     "failed": ("waiting", "inside", "running"),
     "finished": ("waiting", "inside", "running"),
     "pause ended": ("paused",),
+    "restart began": ("paused",),
 }
 
 SHOWS = ("skipped", "waiting", "acquired", "ended", "now")

@@ -12,7 +12,8 @@ key        meaning
 ========== =====================================================================================================
 ``t``      ``time.monotonic()`` of the recording process, in seconds
 ``kind``   what happened, one of :data:`KINDS`
-``lane``   who: ``"beat"``, ``"invoker"``, ``"worker1"`` …, ``"inbox"``, or ``"lab"`` for the run itself
+``lane``   who: ``"beat"``, ``"invoker"``, ``"worker1"`` …, ``"inbox"``, a lock server (``"lock"``, ``"lock1"`` …,
+           ``"replica1"`` …), or ``"lab"`` for the run itself
 ``pid``    the process that recorded the event
 ``task``   the Celery task id (absent where no task is concerned)
 ``name``   the task's name, such as ``"tasks.send_mail_from_queue"`` (absent likewise)
@@ -33,12 +34,14 @@ import time
 KINDS = {
     "began": "the run began; time 0 of the picture. detail: lanes (in drawing order), seconds (how long it is planned to "
     "last), and if any: every (seconds between two ticks), takes (seconds that a task works) or holds (seconds that a "
-    "contender stays inside), mails (how many), at_once (how many may be inside together; 1 where it says nothing)",
+    "contender stays inside), mails (how many), at_once (how many may be inside together; 1 where it says nothing), servers "
+    "(those of the lanes that are lock servers and their replicas)",
     "sent": "the producer (beat or the invoker) published a task",
     "received": "a worker took the task from the queue",
     "started": "a worker's process began to run the task",
     "waiting": "the task waits for the lock. Its t is when it asked first, which may be before that of events before it",
-    "acquired": "the task was given the lock",
+    "acquired": "the task was given the lock. detail, where the lock says so: granted (the servers that had granted it when "
+    "acquire() returned)",
     "entered": "the task is inside the critical section",
     "read": "the task, inside, has read a record: the oldest unsent mail",
     "written": "the database accepted the task's write. detail: seen (the highest token it had accepted before, if any)",
@@ -53,11 +56,23 @@ KINDS = {
     "finished": "the task ended without an error",
     "delivered": "the inbox received a mail. detail: message_id, sender (a lane)",
     "dropped": "the inbox received a mail that it has already, and dropped it. detail: likewise",
-    "fault began": "a fault begins. detail: fault ('pause' or 'kill'), seconds (of a pause); and where the process stops "
-    "itself at a breakpoint: command (such as 'before EXPIRE'), breakpoint (its number among the run's faults)",
-    "fault ended": "the fault is over; for a kill: the whole process tree does nothing any more. detail: fault; and where "
-    "the process itself says so, command and breakpoint",
+    "fault began": "a fault begins. detail: fault, and what belongs to it, see FAULTS; and where the process stops itself at a "
+    "breakpoint: command (such as 'before EXPIRE'), breakpoint (its number among the run's faults)",
+    "fault ended": "the fault is over. detail: fault; servers and memory as FAULTS has them; and where the process itself says "
+    "so, command and breakpoint",
     "ended": "the run ended",
+}
+
+FAULTS = {
+    "kill": "on the lane of a process, a lock server's too: SIGKILL. It ends when the whole process tree does nothing any more",
+    "pause": "likewise: SIGSTOP. detail: seconds",
+    "restart": "on a lock server's lane: it begins when the server is dead, and ends when it answers again. detail, at the end: "
+    "memory (whether it still knows what it knew before)",
+    "clock": "on a lock server's lane: its wall clock jumps. detail: seconds (back, where they are negative)",
+    "promote": "on a replica's lane: from now on it is the primary, which everybody asks",
+    "cut": "on the lane of a worker, a contender or a replica: what it and some lock servers send each other is held back until "
+    "the end. detail, at both ends: servers",
+    "slow": "likewise: it arrives later, either way. detail, at both ends: servers; at the beginning: milliseconds",
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from course_tasks.history.circumstances import both_granted, cause, faults, granted
 from course_tasks.history.findings import seen_before
 from course_tasks.history.wording import FEW, capital, count, listing, mails, numeral, seconds, times
 
@@ -16,19 +17,23 @@ def finding(findings):
     outcome = listing([*_again(findings), *_writes(findings)]) if findings.duplicates or findings.stale else ""
     if findings.together.crowds:
         together = f"{capital(numeral(findings.most_inside))} inside together"
+        both = both_granted(findings)
         may = f", where {numeral(findings.at_once)} may be" if findings.at_once > 1 else ""
         refused = "".join(f", but {write}" for write in _writes(findings))
-        return f"{together}{may}: {outcome}" if outcome else f"{together} for {seconds(findings.overlap)}{may}{refused}"
+        if outcome:
+            return f"{together}{may}{both}: {outcome}"
+        return f"{together} for {seconds(findings.overlap)}{may}{both}{refused}"
     if outcome:
         return f"{_orderly(findings)}, and yet {outcome}" if findings.has_section else capital(outcome)
     if not findings.has_section:
         return _who_ran_what(findings)
-    if not findings.contended:
+    kept_out = findings.starved >= NOTICEABLE
+    if not findings.contended and not (kept_out and findings.absence):
         return "Nothing contended, so nothing was shown"
-    if findings.starved >= NOTICEABLE:
+    if kept_out:
         after = f" after {findings.starvation.after} was killed" if findings.starvation.after else ""
-        kept_out = f"nobody could enter for {seconds(findings.starved)}{after}"
-        return f"{_orderly(findings)}, but {kept_out}" if findings.runs else capital(kept_out)
+        nobody = f"nobody could enter for {seconds(findings.starved)}{cause(findings) or after}"
+        return f"{_orderly(findings)}, but {nobody}" if findings.runs and findings.contended else capital(nobody)
     if findings.contenders:
         return f"{_orderly(findings)}: {_stays(findings)}, fairness {findings.fairness:.2f}"
     found = "found the lock taken" if findings.at_once == 1 else "found no place free"
@@ -37,7 +42,20 @@ def finding(findings):
 
 def summary(findings):
     """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
-    parts = [_counts, _shares, _errors, _faults, _leases, _together, _wanting, _open, _fencing, _mails, _dropped]
+    parts = [
+        _counts,
+        _shares,
+        _errors,
+        faults,
+        _leases,
+        _together,
+        granted,
+        _wanting,
+        _open,
+        _fencing,
+        _mails,
+        _dropped,
+    ]
     return " ".join(f"{capital(said)}." for part in parts for said in part(findings))
 
 
@@ -124,16 +142,6 @@ def _errors(findings):
     return [f"{count(number, _noun(findings))} failed with {name}" for name, number in errors.items()]
 
 
-def _faults(findings):
-    """Who was paused from when to when, who was killed when."""
-    faults = [
-        f"{row.lane} was paused{findings.place(row.begin_order)} from {row.begin:.1f} s to {row.until:.1f} s"
-        for row in findings.lasted["paused"]
-    ]
-    faults += [f"{event.lane} was killed{findings.place(event.Index)} at {event.t:.1f} s" for event in findings.kills]
-    return faults if len(faults) <= FEW else [*faults[:FEW], f"there were {len(faults) - FEW} more faults"]
-
-
 def _leases(findings):
     """How often a lease was renewed, and who lost the lock."""
     parts = [f"leases were renewed {times(findings.renewed)}"] if findings.renewed else []
@@ -170,7 +178,7 @@ def _wanting(findings):
     if findings.starved >= NOTICEABLE:
         begin = findings.starvation.begin
         until = begin + findings.starved
-        parts += [f"nobody could enter from {begin:.1f} s to {until:.1f} s"]
+        parts += [f"nobody could enter from {begin:.1f} s to {until:.1f} s{cause(findings)}"]
     return parts
 
 

@@ -41,6 +41,14 @@ HELD_TICK = 0.08
 """Half the height of the tick at its end, in lanes."""
 BAND_HALF = 0.40
 """Half the height of a fault's band, in lanes."""
+CUT_HALF = 0.33
+"""Half the height of the band of a link that is cut, in lanes: two, one above the other, leave room for a label."""
+STRIPES = 8
+"""Between two of its stripes."""
+THIN, THIN_HALF = 0.36, 0.04
+"""How far above its lane's line the band of a slow link lies, and half its height, in lanes."""
+SHARED = 0.1
+"""Half the height of the bar where a server granted the lock to two who were inside together, in lanes."""
 
 MARKER = 6.5
 STROKE = 1.7

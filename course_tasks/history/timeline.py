@@ -4,24 +4,25 @@ The grammar, the same in every lesson: one lane for each process, time to the ri
 critical section; hatched where two or more are inside, or more than may be. A pale bar is a task that runs outside of it.
 The thin line under a bar is the lock being held, with a tick where it ends or is given back, dots where its lease is
 renewed, and an open dot where its holder finds it lost. Dots on the lane are waiting, a cross is a task that went away, a
-"no entry" a write that the database refused, a jagged end one that was never seen to end. A pale band is a pause; a
-lane's line is missing while its process is dead.
+"no entry" a write that the database refused, a jagged end one that was never seen to end. A pale band is a pause, a striped
+one a link that is cut, a thin one a link that is slow; a lane's line is missing while its process is dead. Of the lanes of lock
+servers, serving.py tells.
 
 ``draw`` needs a DataFrame and an Axes, neither Redis nor Celery. Marks of one kind are one artist, named by its gid.
 """
 
-import numpy as np
-from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from course_tasks.history import theme
+from course_tasks.history.canvas import Canvas
 from course_tasks.history.captions import caption
 from course_tasks.history.findings import Findings
 from course_tasks.history.labels import Labels
 from course_tasks.history.pairing import intervals
+from course_tasks.history.serving import Serving
 from course_tasks.history.story import finding
-from course_tasks.history.thinning import joined, spaced, thinned
+from course_tasks.history.thinning import spaced, thinned
 
 # A disc, and a slit left out of it, drawn the other way round: the marker's edge, in paper's colour, makes it a bar.
 _BAR = Path([(-0.5, -0.06), (-0.5, 0.06), (0.5, 0.06), (0.5, -0.06), (-0.5, -0.06)], closed=True)
@@ -43,6 +44,8 @@ def draw(events, ax, title=None, findings=None, end=None):
     scene.bars()
     scene.locks()
     scene.marks()
+    if scene.serving:
+        scene.serving.draw()
     caption(scene, Labels(ax))
     return ax
 
@@ -60,23 +63,24 @@ class Scene:
 
     ``y`` gives each lane's height; ``solid`` and ``together`` are the parts of the stays inside, alone and with others,
     each ``(stay, begin, end)``; ``ended`` are the intervals of a held lock whose end gets a tick, ``told`` the begin_order
-    of those of which a label says how they ended; ``hair`` is half a pixel, in seconds.
+    of those of which a label says how they ended; ``serving`` is what the lanes of lock servers show, where there are any.
+    It is drawn on ``canvas``.
     """
 
     def __init__(self, findings, ax, end):
-        self.findings, self.ax, self.end = findings, ax, end
+        self.findings, self.canvas = findings, Canvas(ax, end)
         self.happened, self.lasted = findings.happened, findings.lasted
         self.y = {lane: number for number, lane in enumerate(findings.lanes)}
         self.together = findings.together.pieces
         self.solid = list(_alone(self.lasted["inside"], self.together))
-        self.hair = 0.5 * end / ax.get_window_extent().width
         ended = [row for row in self.lasted["holding"] if row.end == row.end]
-        self.ended, self.told = spaced(ended, self.points(5 * theme.STROKE)), set()
+        self.serving = Serving(self) if findings.servers.names else None
+        self.ended, self.told = spaced(ended, self.canvas.points(5 * theme.STROKE)), set()
 
     def prepare(self, title):
         """Axes without a frame, lanes from top to bottom, the time below, the title flush with the lanes' names."""
-        ax = self.ax
-        ax.set_xlim(0, self.end)
+        ax = self.canvas.ax
+        ax.set_xlim(0, self.canvas.end)
         ax.set_ylim(max(len(self.y), 1) - 0.44, -0.62)
         ax.set_yticks(list(self.y.values()), list(self.y), fontproperties=theme.font(theme.LANE_SIZE), color=theme.INK)
         ax.tick_params(axis="y", length=0, pad=theme.LANE_PAD)
@@ -106,21 +110,39 @@ class Scene:
         )
 
     def faults(self):
-        """A pale band for each pause."""
+        """A pale band for each pause; striped, where a link is cut; thin, where one is slow."""
+        pale = {"facecolor": theme.MUTED, "alpha": theme.BAND, "zorder": 0.5}
         bands = [(self.y[row.lane], row.begin, row.until, False) for row in self.lasted["paused"]]
-        self._bars("paused", bands, theme.BAND_HALF, facecolor=theme.MUTED, alpha=theme.BAND, zorder=0.5)
+        self.canvas.bars("paused", bands, theme.BAND_HALF, **pale)
+        servers = self.findings.servers
+        if servers.cut:
+            cut = self._spells(servers.cut)
+            self.canvas.bars("cut", cut, theme.CUT_HALF, **pale)
+            self.canvas.stripes("stripes", cut, theme.CUT_HALF, theme.STRIPES, colors=theme.MUTED, alpha=theme.FAINT)
+        if servers.slow:
+            slow = [(y - theme.THIN, *rest) for y, *rest in self._spells(servers.slow)]
+            self.canvas.bars("slow", slow, theme.THIN_HALF, **pale | {"alpha": 2 * theme.BAND})
 
     def lines(self):
         """Each lane's line, as long as its process lives."""
-        events, segments = self.findings.events, []
+        end, segments = self.canvas.end, []
         for lane, y in self.y.items():
             begin = 0.0
-            for kill in (kill for kill in self.findings.kills if kill.lane == lane):
-                segments.append((y, begin, kill.t, False))
-                later = events.t[(events.lane == lane) & (events.index > kill.Index)]
-                begin = later.iloc[0] if len(later) else self.end
-            segments += [(y, begin, self.end, False)] if begin < self.end else []
-        self._lines("lanes", segments, colors=theme.MUTED, alpha=theme.FAINT, linewidths=1.1, zorder=1)
+            for died, back in self._dead(lane):
+                segments.append((y, begin, died, False))
+                begin = back
+            segments += [(y, begin, end, False)] if begin < end else []
+        self.canvas.lines("lanes", segments, colors=theme.MUTED, alpha=theme.FAINT, linewidths=1.1, zorder=1)
+
+    def _dead(self, lane):
+        """From when until when the process of this lane was dead. A worker is back as soon as it is heard of."""
+        if lane in self.findings.servers.names:
+            return [(down.begin, down.end) for down in self.findings.servers.down if down.lane == lane]
+        events, dead = self.findings.events, []
+        for kill in (kill for kill in self.findings.kills if kill.lane == lane):
+            later = events.t[(events.lane == lane) & (events.index > kill.Index)]
+            dead.append((kill.t, later.iloc[0] if len(later) else self.canvas.end))
+        return dead
 
     def bars(self):
         """Pale: a task runs; solid: inside the critical section; hatched: inside together with another.
@@ -129,34 +151,38 @@ class Scene:
         """
         # A task that went away at once is a cross and nothing else.
         ran = [
-            row for row in self.lasted["running"] if row.closed_by != "skipped" or row.end - row.begin > 8 * self.hair
+            row
+            for row in self.lasted["running"]
+            if row.closed_by != "skipped" or row.end - row.begin > 8 * self.canvas.hair
         ]
         pale = [self._part(row, row.begin, row.until) for row in ran]
         solid = [self._part(*part) for part in self.solid]
         together = [self._part(*part) for part in self.together]
-        self._bars("running", pale, theme.BAR, facecolor=theme.INSIDE, alpha=theme.PALE, zorder=2)
-        self._bars("inside", solid, theme.BAR, facecolor=theme.INSIDE, zorder=3)
-        hatched = self._bars(
+        self.canvas.bars("running", pale, theme.BAR, facecolor=theme.INSIDE, alpha=theme.PALE, zorder=2)
+        self.canvas.bars("inside", solid, theme.BAR, facecolor=theme.INSIDE, zorder=3)
+        hatched = self.canvas.bars(
             "together", together, theme.BAR, facecolor=theme.TOGETHER, edgecolor=theme.ON_BAR, hatch="/////", zorder=3
         )
         hatched.set_hatch_linewidth(1.3)
-        wide = [row for row in self.lasted["inside"] + ran if row.until - row.begin > self.points(2 * theme.STROKE)]
+        wide = [
+            row for row in self.lasted["inside"] + ran if row.until - row.begin > self.canvas.points(2 * theme.STROKE)
+        ]
         begins = [(row.begin, self.y[row.lane]) for row in wide]
         seams = [[(t, y - theme.BAR), (t, y + theme.BAR)] for t, y in begins]
-        self._segments("seams", seams, colors=theme.PAPER, linewidths=0.9, zorder=3.5)
+        self.canvas.segments("seams", seams, colors=theme.PAPER, linewidths=0.9, zorder=3.5)
 
     def locks(self):
         """A line while the lock is held, its end a tick; dots where the lease was renewed or lost; dotted while waiting."""
         held = [self._part(row, row.begin, row.until, theme.HELD) for row in self.lasted["holding"]]
-        self._lines("holding", held, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
-        ends = thinned([(row.end, self.y[row.lane] + theme.HELD) for row in self.ended], self.hair)
+        self.canvas.lines("holding", held, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
+        ends = thinned([(row.end, self.y[row.lane] + theme.HELD) for row in self.ended], self.canvas.hair)
         ticks = [[(end, y - theme.HELD_TICK), (end, y + theme.HELD_TICK)] for end, y in ends]
-        self._segments("held until", ticks, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
+        self.canvas.segments("held until", ticks, colors=theme.INK, linewidths=theme.STROKE, zorder=3)
         self._markers("renewed", self.happened["renewed"], "o", theme.INK, size=4.5, below=theme.HELD)
         hollow = {"edge": 1.3, "markerfacecolor": theme.PAPER}
         self._markers("lost", self.happened["lost"], "o", theme.INK, size=5, below=theme.HELD, **hollow)
         waiting = [self._part(row, row.begin, row.until) for row in self.lasted["waiting"]]
-        self._lines("waiting", waiting, colors=theme.MUTED, linewidths=2.4, linestyles=[(0, (1, 1.2))], zorder=4)
+        self.canvas.lines("waiting", waiting, colors=theme.MUTED, linewidths=2.4, linestyles=[(0, (1, 1.2))], zorder=4)
 
     def marks(self):
         """What takes no time: ticks, tasks that went away or failed, mails in the inbox."""
@@ -175,59 +201,17 @@ class Scene:
         )
         self._markers("stale", self.findings.stale_writes, "D", theme.TOGETHER, edge=0.8, markeredgecolor=theme.PAPER)
 
-    def points(self, number):
-        """So many points, in seconds."""
-        return number * self.ax.figure.dpi / 72 * 2 * self.hair
+    def _spells(self, spells):
+        """The parts of lanes on which these went on."""
+        return [(self.y[spell.lane], spell.begin, min(spell.end, self.findings.end), False) for spell in spells]
 
     def _part(self, row, begin, end, below=0.0):
         """A part of an interval as ``(y, begin, end, is_open)``: open where it stops without having ended."""
         return self.y[row.lane] + below, begin, end, row.end != row.end and end == row.until
 
-    def _visible(self, parts):
-        """Each part at least a pixel long; of very many, those that touch as one."""
-        return joined(
-            [(y, begin, max(end, begin + 2 * self.hair), is_open) for y, begin, end, is_open in parts], self.hair
-        )
-
-    def _bars(self, gid, parts, half, **style):
-        """Bars ``half`` a lane high to each side, jagged where open."""
-        jag = self.points(theme.JAG)
-        outlines = [
-            _outline(y, begin, end, half, min(jag, (end - begin) / 2) * is_open)
-            for y, begin, end, is_open in self._visible(parts)
-        ]
-        style = {"edgecolor": "none", "linewidth": 0, "snap": True} | style
-        return self.ax.add_collection(PolyCollection(outlines, gid=gid, **style), autolim=False)
-
-    def _lines(self, gid, parts, **style):
-        """Lines along the lanes."""
-        self._segments(gid, [[(begin, y), (end, y)] for y, begin, end, _ in self._visible(parts)], **style)
-
-    def _segments(self, gid, segments, **style):
-        self.ax.add_collection(LineCollection(segments, gid=gid, capstyle="butt", **style), autolim=False)
-
-    def _markers(self, gid, events, marker, color, size=theme.MARKER, edge=0.0, below=0.0, **style):
+    def _markers(self, gid, events, marker, color, below=0.0, **style):
         """A marker for each event, on its lane or ``below`` it."""
-        points = thinned([(event.t, self.y[event.lane] + below) for event in events], self.hair)
-        self.ax.plot(
-            *np.array(points).reshape(-1, 2).T,
-            linestyle="none",
-            marker=marker,
-            markersize=size,
-            color=color,
-            markeredgewidth=edge,
-            clip_on=False,
-            gid=gid,
-            zorder=5,
-            **style,
-        )
-
-
-def _outline(y, begin, end, half, jag):
-    """The outline of a bar around ``y``; its end is torn ``jag`` seconds deep."""
-    teeth = 6 if jag else 1
-    right = [(end - jag * (number % 2), y - half + 2 * half * number / teeth) for number in range(teeth + 1)]
-    return [(begin, y + half), (begin, y - half), *right]
+        self.canvas.markers(gid, [(event.t, self.y[event.lane] + below) for event in events], marker, color, **style)
 
 
 def _alone(stays, together):

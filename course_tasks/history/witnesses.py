@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from course_tasks.history.findings import seen_before
-from course_tasks.history.wording import listing, numeral, seconds
+from course_tasks.history.wording import listing, named, numeral, seconds
 
 KEPT = 5
 """How many witnesses of each kind are kept. The first explains most; thousands explain nothing."""
@@ -20,7 +20,8 @@ class Witness:
     ids, ``mails`` the numbers of their mails (of an overlap: one for each task that had read any), ``tokens`` those of a
     stale write: its own, and the highest one before. ``begin`` is when it began, in seconds since the run began; ``seconds``
     how long they were inside together, or how long after the first delivery, or the first write, the second came. ``order``
-    is the index of the event with which the violation was complete.
+    is the index of the event with which the violation was complete. ``servers`` are the lock servers that had granted the lock
+    to both of two who were inside together, before either's lease had ended.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Witness:
     seconds: float
     order: int
     tokens: tuple = ()
+    servers: tuple = ()
 
     def __str__(self):
         until = self.begin + self.seconds
@@ -49,7 +51,8 @@ class Witness:
         both = f", {'both' if many == 2 else 'all'} with mail {self.mails[0]}" if alike else ""
         digits = 1 if self.seconds >= 0.1 else 3
         span = f"from {self.begin:.{digits}f} s to {until:.{digits}f} s ({seconds(self.seconds)})"
-        return f"{who} were inside together {span}{both}"
+        granted = f", both granted by {named(self.servers)}" if self.servers else ""
+        return f"{who} were inside together {span}{both}{granted}"
 
 
 def witnesses(found):
@@ -70,7 +73,14 @@ def _overlaps(found):
             begin=last.begin,
             seconds=max(0.0, min(stay.until for stay in crowd) - last.begin),
             order=last.begin_order,
+            servers=_granted_both(found, crowd),
         )
+
+
+def _granted_both(found, crowd):
+    """The servers that had granted both of a ``crowd`` of two: a tuple, empty where there are none, or more were inside."""
+    doubles = list(found.grants.doubles([crowd]))
+    return tuple(doubles[0].why) if len(crowd) == 2 and doubles else ()
 
 
 def _duplicates(found):

@@ -48,6 +48,24 @@ def mails(numbers):
     return f"mail{'s' * (len(numbers) > 1)} {listing(spelled, FEW)}"
 
 
+def named(names):
+    """``named(["lock1", "lock2"])`` is "lock1 and lock2"; three and more in a row are told as "lock1–lock3"."""
+    rows = []
+    for name in names:
+        stem = name.rstrip("0123456789")
+        number = int(name[len(stem) :] or 0)
+        if rows and (stem, number - 1) == rows[-1][-1][:2]:
+            rows[-1].append((stem, number, name))
+        else:
+            rows.append([(stem, number, name)])
+    told = []
+    for row in rows:
+        each = [name for _, _, name in row]
+        told += each if len(each) < 3 else [f"{each[0]}\N{EN DASH}{each[-1]}"]
+    return listing(told)
+
+
 def capital(sentence):
     """The sentence with a capital letter, unless it begins with a lane's name, which has none."""
-    return sentence if sentence.startswith(("worker", "contender", "beat")) else sentence[:1].upper() + sentence[1:]
+    named = sentence.startswith(("worker", "contender", "beat", "lock", "replica"))
+    return sentence if named else sentence[:1].upper() + sentence[1:]
