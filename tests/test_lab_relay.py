@@ -38,16 +38,16 @@ class Relay:
         wait_for((self.directory / "asked").exists, "for the relay")
 
     def post(self, request):
-        """Send ``request`` (bytes); return the socket on which the answer will come."""
+        """Send ``request`` (bytes), or a part of it; return the socket on which the answer will come."""
         line = socket.socket(socket.AF_UNIX)
         line.connect(str(self.directory / "asked"))
         line.sendall(request)
-        line.shutdown(socket.SHUT_WR)
         return line
 
     def send(self, request):
         """Send ``request`` (bytes) and return the answer, None where there is none."""
         with self.post(request) as line, line.makefile() as answer:
+            line.shutdown(socket.SHUT_WR)
             return json.loads(answer.readline() or "null")
 
     def ask(self, op, *processes, **arguments):
@@ -404,6 +404,19 @@ def test_clearing_leaves_nothing_held_and_no_connection(played):
     client, server = played.connect()  # nothing of the late one's in between
     client.sendall(b"now")
     assert received(server, 3) == b"now"
+
+
+def test_clearing_spares_nobody_who_has_just_called(played):
+    with played.relay.post(b"") as line:
+        request = asking("clear")
+        line.sendall(request[:-1])
+        played.settle()
+        played.relay.process.send_signal(signal.SIGSTOP)
+        line.sendall(request[-1:])
+        late = played.call()
+        late.sendall(b"SET")
+        played.relay.process.send_signal(signal.SIGCONT)
+        assert ended(late)
 
 
 # Servers that die ----------------------------------------------------------------------------------------------------

@@ -83,9 +83,10 @@ class Link:
     def _accept(self):
         """The next of those who have called, a socket; None where nobody has."""
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
-            client = self._listener.accept()[0]
-            address.settle(client)
-            return client
+            if self._listener:  # else it was closed a moment ago, in the same turn
+                client = self._listener.accept()[0]
+                address.settle(client)
+                return client
 
     def heal(self):
         """Let through what a cut has held back. What is late stays late."""
@@ -106,7 +107,7 @@ class Link:
         self.cut, self.delay = False, 0.0
         for connection in list(self.connections):
             connection.close()
-        while self._listener and (client := self._accept()):
+        while client := self._accept():
             client.close()
         self.settle()
 
