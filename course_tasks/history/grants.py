@@ -46,14 +46,13 @@ class Double:
 class Grants:
     """Who was granted the lock by which ``servers`` (Servers), as far as ``happened`` and ``lasted`` tell.
 
-    Those are the events by kind and the intervals by kind, as ``Findings`` has them. ``all`` are Grants, in the order of the
-    holds.
+    Those are the events by kind and the intervals by kind, as ``Findings`` has them. ``of`` is a dictionary of dictionaries:
+    begin_order of a hold -> server -> Grant.
     """
 
     def __init__(self, happened, lasted, servers):
         granted = {event.Index: (event.detail or {}).get("granted", ()) for event in happened["acquired"]}
-        self.servers, self.of = servers, {}  # begin_order of a hold -> server -> Grant
-        self._holds, renewed = defaultdict(list), defaultdict(list)
+        self.of, self._holds, renewed = {}, defaultdict(list), defaultdict(list)
         for event in happened["renewed"]:
             renewed[_attempt(event)].append(event)
         latest = {}  # server -> its latest Grant
@@ -71,6 +70,7 @@ class Grants:
 
     @property
     def all(self):
+        """Every Grant, in the order of the holds."""
         return [grant for grants in self.of.values() for grant in grants.values()]
 
     def doubles(self, crowds):
@@ -96,12 +96,12 @@ def _attempt(row):
 
 def _forgotten(hold, server, renewed, servers):
     """When and why ``server`` forgets ``hold``; ``renewed`` are the attempt's renewals."""
-    lease_ends, ahead = hold.begin + (hold.lease if hold.lease == hold.lease else math.inf), 0.0
+    lease_ends, ahead = hold.begin + _length(hold.lease), 0.0
     for t, what, seconds in _changes(hold, server, renewed, servers):
         if lease_ends <= t:
             break
         if what == "renewed":
-            lease_ends, ahead = t + seconds, 0.0
+            lease_ends, ahead = t + _length(seconds), 0.0
         elif what == "clock moved":
             lease_ends, ahead = lease_ends - seconds, ahead + seconds
             if lease_ends <= t:
@@ -111,6 +111,11 @@ def _forgotten(hold, server, renewed, servers):
     if lease_ends == math.inf:
         return math.inf, None
     return lease_ends, "clock moved" if ahead > 0 else "lease ended"
+
+
+def _length(lease):
+    """The seconds of a ``lease``; infinity where there is none (NaN)."""
+    return lease if lease == lease else math.inf
 
 
 def _changes(hold, server, renewed, servers):
