@@ -2,15 +2,32 @@
 
 import math
 import os
+import re
 
 import pytest
 from kombu.exceptions import EncodeError
 from labs import Setnx
 
-from course_tasks import Lab, kill, pause
+from course_tasks import Lab, kill, pause, restart
 from course_tasks.lab import LabError
+from course_tasks.lab.fault import Fault
 
 BAD_WORKERS = [0, -1, 33, "3", 3.0, None, True]
+
+BAD_LABS = {
+    "lock_servers=0": dict(lock_servers=0),
+    "lock_servers=10": dict(lock_servers=10),
+    "lock_servers='5'": dict(lock_servers="5"),
+    "lock_servers=5.0": dict(lock_servers=5.0),
+    "lock_servers=None": dict(lock_servers=None),
+    "lock_servers=True": dict(lock_servers=True),
+    "replicas=-1": dict(replicas=-1),
+    "replicas=4": dict(replicas=4),
+    "replicas=True": dict(replicas=True),
+    "replicas of several": dict(replicas=1, lock_servers=3),
+    "durable=1": dict(durable=1),
+    "durable='yes'": dict(durable="yes"),
+}
 
 BAD_RUNS = {
     "every=0": dict(every=0),
@@ -43,6 +60,12 @@ BAD_RUNS = {
     "faults=worker9": dict(faults=[kill("worker9", after=1)]),
     "faults=worker1@localhost": dict(faults=pause(1, "worker1@localhost", after=1)),
     "faults=an unknown command": dict(faults=[kill(before="EXPIRES")]),
+    "faults=lock1": dict(faults=[kill("lock1", after=1)]),
+    "faults=broker": dict(faults=pause(1, "broker", after=1)),
+    "faults=a restart of lock2": dict(faults=[restart("lock2", after=1)]),
+    "faults=a restart of a worker": dict(faults=[restart("worker1", after=1)]),
+    "faults=a restart of the holder": dict(faults=[restart("holder", after=1)]),
+    "faults=a server at a command": dict(faults=[kill("lock", before="SET")]),
     "fencing=1": dict(fencing=1),
     "idempotent='no'": dict(idempotent="no"),
     "soft_time_limit=0": dict(soft_time_limit=0),
@@ -89,6 +112,15 @@ BAD_FAULTS = {
     "pause(nan)": lambda: pause(math.nan, after=1),
     "pause('worker1')": lambda: pause("worker1", after=1),
     "pause(None)": lambda: pause(None, after=1),
+    "restart(5)": lambda: restart(5, after=1),
+    "restart(None)": lambda: restart(None, after=1),
+    "restart(down=-1)": lambda: restart("lock", -1, after=1),
+    "restart(down=inf)": lambda: restart("lock", math.inf, after=1),
+    "restart(down='1')": lambda: restart("lock", "long", after=1),
+    "restart()": lambda: restart("lock"),
+    "restart(when and after)": lambda: restart("lock", when="entered", after=1),
+    "restart(after='GET')": lambda: restart("lock", after="GET"),
+    "restart(when=unknown)": lambda: restart("lock", when="exited"),
 }
 
 
@@ -109,6 +141,13 @@ def say(error):
     return str(error.value)
 
 
+def named(bad):
+    """What the error must name: the ``bad`` argument, or the fault as it was typed."""
+    ((argument, value),) = bad.items()
+    fault = value[0] if isinstance(value, list) and value else value
+    return str(fault) if isinstance(fault, Fault) else argument.rstrip("s")
+
+
 @pytest.mark.parametrize("workers", BAD_WORKERS, ids=repr)
 def test_workers(lab, untouched, workers):
     before = untouched()
@@ -118,13 +157,21 @@ def test_workers(lab, untouched, workers):
     assert untouched() == before  # in particular, the open lab is not closed
 
 
+@pytest.mark.parametrize("name", BAD_LABS)
+def test_lab(lab, untouched, name):
+    before = untouched()
+    with pytest.raises((TypeError, ValueError)) as error:
+        Lab(**BAD_LABS[name])
+    assert next(iter(BAD_LABS[name])) in say(error)
+    assert untouched() == before
+
+
 @pytest.mark.parametrize("name", BAD_RUNS)
 def test_run(lab, untouched, name):
     before = untouched()
     with pytest.raises((TypeError, ValueError)) as error:
         lab.run(**{"seconds": 1, **BAD_RUNS[name]})
-    (argument,) = BAD_RUNS[name]
-    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error) or "no command" in say(error)
+    assert named(BAD_RUNS[name]) in say(error)
     assert untouched() == before
 
 
@@ -133,8 +180,7 @@ def test_contend(lab, untouched, name):
     before = untouched()
     with pytest.raises((TypeError, ValueError)) as error:
         lab.contend(**{"lock": Setnx, "seconds": 1, **BAD_CONTESTS[name]})
-    (argument,) = BAD_CONTESTS[name]
-    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error) or "no command" in say(error)
+    assert named(BAD_CONTESTS[name]) in say(error)
     assert untouched() == before
 
 
@@ -150,6 +196,24 @@ def test_a_mistaken_name_is_answered_with_what_was_meant():
         kill(before="acquired")
     with pytest.raises(ValueError, match="when='EXPIRE' is no event of the history"):
         kill(when="EXPIRE")
+    with pytest.raises(ValueError, match=r'^say one of when= \(an event such as "entered"\) and after= \(seconds'):
+        restart("lock")
+
+
+NOBODY = {
+    "no worker or lock server is called 'lock7'; there are worker1, worker2, worker3, lock": kill("lock7", after=1),
+    "restart('worker1', 2, after=1): no lock server is called 'worker1'; there are lock": restart(
+        "worker1", 2, after=1
+    ),
+    "it is the client that stops itself, and lock is a server: say when=": pause(1, "lock", after="SET"),
+    "faults are made by kill(…), pause(…), restart(…) and so on, not <function kill": kill,
+}
+
+
+@pytest.mark.parametrize("words", NOBODY)
+def test_who_can_be_hit_is_said(lab, words):
+    with pytest.raises((TypeError, ValueError), match=re.escape(words)):
+        lab.run(faults=NOBODY[words])
 
 
 @pytest.mark.parametrize(
@@ -171,8 +235,7 @@ def test_invoke(lab, untouched, bad):
     before = untouched()
     with pytest.raises((TypeError, ValueError)) as error:
         lab.invoke(**bad)
-    (argument,) = bad
-    assert argument.rstrip("s") in say(error) or "lock server is called" in say(error)
+    assert named(bad) in say(error)
     assert untouched() == before
 
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from labs import Setnx, faults_of, kinds, run_until, tree
 
-from course_tasks import kill, pause
+from course_tasks import kill, pause, restart
 from course_tasks.history.recording import KINDS
 from course_tasks.lab import strikes
 from course_tasks.lab.fault import Cast, check
@@ -302,6 +302,54 @@ def test_the_dead_are_not_hit_again():
     assert str(missed) == "pause(1, 'worker1', after=0)"
 
 
+def test_a_server_is_hit_by_anyones_event_and_once():
+    lab = Signals(kill("lock1", when="entered"))
+    assert lab.step(0, ("skipped", "worker1", "a")) == []
+    assert lab.step(0, ("entered", "worker3", "b")) == [("killed", "lock1")]
+    assert lab.step(0, ("entered", "worker2", "c")) == []
+    assert lab.strikes.finish() == []
+
+
+def test_a_server_that_is_killed_holds_nothing_and_the_holder_is_still_the_holder():
+    lab = Signals(kill("lock1", when="acquired"), kill("holder", after=1))
+    assert lab.step(0, ("acquired", "worker2", "a")) == [("killed", "lock1")]
+    assert lab.step(1) == [("killed", "worker2")]
+
+
+def test_a_restart_kills_and_starts_again_when_it_was_down_for_so_long(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("course_tasks.lab.strikes.time.monotonic", lambda: now[0])
+    lab = Signals(restart("lock1", 2, after=0), restart("lock2", after=0), kill("lock1", after=1))
+    lab.step(0)
+    down = [("SIGSTOP", "lock1"), ("fault began", "lock1"), ("killed", "lock1")]
+    assert lab.done[:3] == down
+    assert lab.done[3:6] == [(what, "lock2") for what, _ in down]
+    assert lab.done[6:] == [("started", "lock2"), ("fault ended", "lock2")]
+    assert lab.strikes.next_due(0) == 1
+    assert lab.step(1) == []  # it is down: the next fault waits until it is back
+    now[0] += 2
+    assert lab.step(2) == [("started", "lock1")]
+    assert lab.step(2.1) == [("killed", "lock1")]
+
+
+def test_what_is_down_or_paused_at_the_end_is_left_so_until_all_are_stopped():
+    """It would let somebody in. The lab makes it whole afterwards."""
+    lab = Signals(restart("lock1", 9, after=0), pause(9, "lock2", after=0), pause(9, "worker1", after=0))
+    lab.step(0)
+    seen = len(lab.done)
+    assert lab.strikes.finish() == []
+    assert lab.done[seen:] == [("fault ended", "lock2"), ("fault ended", "worker1"), ("SIGCONT", "worker1")]
+
+
+def test_why_a_fault_never_landed():
+    lab = Signals(kill("lock1", after=0), restart("lock1", after=0), pause(1, "lock2", after=5))
+    lab.step(0)
+    assert [lab.strikes.why_not(fault) for fault in lab.strikes.finish()] == [
+        "its moment did not come",
+        "lock1 was dead by then",
+    ]
+
+
 def halt(what, worker, number=0, **detail):
     """The event with which ``worker`` tells that it stops at a breakpoint, or goes on."""
     return (f"fault {what}", worker, None, {"breakpoint": number, "command": "before SET", **detail})
@@ -379,6 +427,8 @@ def test_faults_name_themselves_as_they_were_typed():
     assert str(kill(when="entered")) == "kill('holder', when='entered')"
     assert str(kill("worker2", after=1.5)) == "kill('worker2', after=1.5)"
     assert str(pause(0.5, when="acquired")) == "pause(0.5, 'holder', when='acquired')"
+    assert str(restart("lock3", when="acquired")) == "restart('lock3', when='acquired')"
+    assert str(restart("lock3", 2.5, after=1)) == "restart('lock3', 2.5, after=1)"
 
 
 def test_every_kind_of_event_can_trigger_a_fault():

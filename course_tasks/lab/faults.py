@@ -120,7 +120,7 @@ class Restart(Fault):
 
     @property
     def arguments(self):
-        return self.who, self.down
+        return (self.who, self.down) if self.down else (self.who,)
 
     def begin(self, lab, record, name):
         lab.send_signal([name], signal.SIGSTOP)
