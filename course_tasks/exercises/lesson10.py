@@ -134,7 +134,7 @@ def _what_is_wrong(answer, owned, may, lease):
 def _situation(taken, lease):
     which, _, soon = taken.partition(" ")
     said = SAID[soon or (which and "taken")].format(which)
-    return f"{said}, longer than the other one's lease of {lease} s" if lease == SHORT else said
+    return f"{said}, longer than the lease of {'ab'.replace(which, '')}, {lease} s" if lease == SHORT else said
 
 
 def _owned(owned):
