@@ -9,12 +9,14 @@ from course_tasks.lazily import exports
 
 _HOMES = {
     "Lab": "lab",
+    "cut": "lab",
     "kill": "lab",
     "movable_clocks": "lab",
     "move_clock": "lab",
     "pause": "lab",
     "preflight": "lab",
     "restart": "lab",
+    "slow": "lab",
     "compare": "lab",
     "exercise": "exercises",
     "hint": "exercises",

@@ -127,7 +127,7 @@ def played(relay):
 def clients(server, relay):
     """Clients of the real server, through the links of "one" and "two"."""
     yield [server.client(unix_socket_path=link) for link in relay.carry(server.socket, "one", "two")]
-    relay.ask("clear")
+    relay.ask("clear", "one", "two")
 
 
 def received(sock, count):
@@ -396,7 +396,7 @@ def test_clearing_leaves_nothing_held_and_no_connection(played):
     late = played.call()
     late.sendall(b"SET")
     played.settle()
-    played.relay.ask("clear")
+    played.relay.ask("clear", "one", "two")
     assert ended(client)
     assert ended(late)
     assert server.recv(1) == b""
@@ -408,7 +408,7 @@ def test_clearing_leaves_nothing_held_and_no_connection(played):
 
 def test_clearing_spares_nobody_who_has_just_called(played):
     with played.relay.post(b"") as line:
-        request = asking("clear")
+        request = asking("clear", "one")
         line.sendall(request[:-1])
         played.settle()
         played.relay.process.send_signal(signal.SIGSTOP)
@@ -569,7 +569,7 @@ def test_what_it_does_not_understand_it_says_and_goes_on(relay):
     assert "KeyError" in relay.send(b'{"op": "burn"}\n')["error"]
     assert relay.send(b'{"op": "cut", "keys": [["nobody", "server"]]}\n') == {"error": "KeyError: ('nobody', 'server')"}
     assert relay.send(b'{"op": "cl') is None  # whoever asked was interrupted
-    assert relay.ask("clear") is None
+    assert relay.ask("carry", links=[]) == []
 
 
 def test_a_link_may_lead_elsewhere(relay, server, own_server):
@@ -578,6 +578,9 @@ def test_a_link_may_lead_elsewhere(relay, server, own_server):
     client.set("where", "first")
     assert relay.carry(server.socket, "one") == [link]
     assert client.get("where") == b"first"
+    relay.ask("slow", "one", seconds=0.05)
     assert relay.carry(own_server.socket, "one") == [link]
+    begin = time.monotonic()
     assert client.get("where") is None
+    assert time.monotonic() - begin >= 0.1  # it is still slow
     assert server.client().get("where") == b"first"

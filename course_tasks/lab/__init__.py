@@ -1,4 +1,4 @@
-"""The lab: ``Lab`` starts it, ``Lab.run`` returns a ``Run``, ``kill``, ``pause`` and ``restart`` are faults.
+"""The lab: ``Lab`` starts it, ``Lab.run`` returns a ``Run``, ``kill``, ``pause``, ``cut`` … are faults.
 
 The names are looked up when they are first used: the warden, which lives in this package, must not load what draws.
 """
@@ -10,12 +10,14 @@ _HOMES = {
     "LabError": "errors",
     "Run": "run",
     "compare": "run",
+    "cut": "link_faults",
     "kill": "faults",
     "movable_clocks": "clocks",
     "move_clock": "faults",
     "pause": "faults",
     "preflight": "checks",
     "restart": "faults",
+    "slow": "link_faults",
 }
 
 __all__ = list(_HOMES)

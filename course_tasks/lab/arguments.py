@@ -5,25 +5,25 @@ TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
 YEAR = 366 * 86400
 
 
-def duration(name, value, or_zero=False):
+def duration(name, value, or_zero=False, unit="seconds"):
     """``value`` as a float; ValueError or TypeError where it is no number of seconds above 0 (or 0, with ``or_zero``)."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}") from None
+        raise TypeError(f"{name} is a number of {unit}, not {value!r}") from None
     except OverflowError:
         number = float("inf")
     if not (0 < number < float("inf") or (or_zero and number == 0)):
-        raise ValueError(f"{name} must be a number of seconds above 0{' or 0' if or_zero else ''}, not {value!r}")
+        raise ValueError(f"{name} must be a number of {unit} above 0{' or 0' if or_zero else ''}, not {value!r}")
     return number
 
 
 def shift(name, value):
     """``value`` as a float; ValueError or TypeError where it is no number of seconds by which a clock can be moved."""
-    seconds = abs(value) if isinstance(value, int | float) else value
-    duration(name, seconds)  # says what is wrong with it
-    if seconds > YEAR:
-        raise ValueError(f"{name} must be a year at most ({YEAR:,} seconds), not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 < abs(value) <= YEAR:
+        raise ValueError(f"{name} must be a number of seconds, not 0, and a year at most ({YEAR}); not {value!r}")
     return float(value)
 
 

@@ -66,17 +66,21 @@ class Conductor:
 
     def _record_began(self, above, below=(), **plan):
         """Record that the run begins, and return when that was. The lanes of the lock servers, where they matter, come between
-        those ``above`` and ``below``; what is None in the ``plan`` is left out.
+        those ``above`` and ``below``; what is None in the ``plan`` is left out. Nobody begins before.
         """
         servers = (*self.cast.servers, *self.cast.replicas)
         matter = len(servers) > 1 or any(fault.who in servers for fault in self.faults)
         lanes = [*above, *(servers if matter else ()), *below]
         said = {"servers": servers if matter else None, **plan}
+        for fault in self.faults:
+            fault.prepare(self.lab)
         return self.record("began", detail={"lanes": lanes, **{k: v for k, v in said.items() if v is not None}})
 
     def _prepare(self, where):
         """Lay ready, in the lab at ``where`` (a Place), what the processes of this run will look for."""
         where.run(self.plan.run).mkdir(mode=0o700)
+        if self.plan.links:
+            self.lab.links.lay(self.cast.actors)
         if self.packed:
             (where.run(self.plan.run) / "lock.pkl").write_bytes(self.packed)
         points = self.strikes.breakpoints.items()

@@ -28,7 +28,7 @@ class Cast:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault of a run: ``who`` is hit (a name, or "holder"), and one of the others says when.
+    """One fault of a run: ``who`` is hit (a name, "holder", or None: everybody), and one of the others says when.
 
     ``when``: the kind of event that triggers it. ``after``: a number of seconds into the run, or for a breakpoint the command
     after whose reply it comes. ``before``: the command before which it comes.
@@ -37,12 +37,12 @@ class Fault:
 
     * what the history calls it (``action``), and the learner, if otherwise (``typed``); what he wrote before the moment
       (``arguments``);
-    * whom it can hit (``hits``: groups of the Cast), and whether it can be a breakpoint (``breakable``), which
-      a process carries out on itself, as :mod:`course_tasks.halts` has it;
+    * whom it can hit (``hits``: groups of the Cast), whether that can be everybody (``anyone``), and whether it can be a
+      breakpoint (``breakable``), which a process carries out on itself, as :mod:`course_tasks.halts` has it;
     * how many seconds it ``lasts``: None for what has nothing to end, infinity for what lasts until the run's end;
     * whether whom it hits stands ``still`` meanwhile, or is dead from then on (``deadly``): then other faults have to wait,
       unless they come from ``outside``, as those of a link do;
-    * what to do (``begin``, ``end``, ``run_over``) and to write to the history.
+    * what to do (``prepare``, ``begin``, ``end``, ``run_over``) and to write to the history.
     """
 
     who: str | None
@@ -52,6 +52,7 @@ class Fault:
 
     action: ClassVar[str]
     hits: ClassVar[tuple] = ("servers",)
+    anyone: ClassVar[bool] = False
     breakable: ClassVar[bool] = False
     still: ClassVar[bool] = False
     deadly: ClassVar[bool] = False
@@ -60,7 +61,7 @@ class Fault:
     seconds = None  # of a pause
 
     def __post_init__(self):
-        if not isinstance(self.who, str):
+        if not isinstance(self.who, str) and not (self.who is None and self.anyone):
             raise TypeError(f'whom it hits is a name such as "worker2", or "{HOLDER}", not {self.who!r}')
         if [self.when, self.after, self.before].count(None) != 2:
             say = ['when= (an event such as "entered")', "after= (seconds into the run)"]
@@ -99,12 +100,17 @@ class Fault:
         """Raise ValueError unless it can hit somebody of the ``cast`` (a Cast)."""
         groups = [group for group in self.hits if getattr(cast, group)]
         names = [name for group in groups for name in getattr(cast, group)]
+        if self.who is None:
+            return
         if self.who not in names and not ("actors" in groups and self.who == HOLDER):
             kinds = " or ".join(cast.kind(group) for group in groups or self.hits)
             raise ValueError(f"{self}: no {kinds} is called {self.who!r}; there are {', '.join(names) or 'none'}")
 
+    def prepare(self, lab):
+        """All is ready, and the run begins now: do what must be done before anybody can begin. The history has yet to begin."""
+
     def begin(self, lab, record, name):
-        """Hit ``name``; ``record`` writes to the run's history, ``lab`` has the processes."""
+        """Hit ``name`` (None: everybody); ``record`` writes to the run's history, ``lab`` has the processes."""
         raise NotImplementedError
 
     def end(self, lab, record, name):

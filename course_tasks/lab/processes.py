@@ -14,6 +14,7 @@ from course_tasks.lab import directory, faketime, servers
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.fleet import Fleet
 from course_tasks.lab.line import Line
+from course_tasks.lab.links import Links
 from course_tasks.lab.sending import Sender
 from course_tasks.lab.shown import Processes
 from course_tasks.observation import READY
@@ -36,7 +37,7 @@ class Crew:
         self.durable, self.clocks = durable, clocks
         self.place = place.Place(directory.choose())
         self.stopped = set()
-        self.servers = Fleet(self)
+        self.servers, self.links = Fleet(self), Links(self)
         self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
         self._line = Line(self.place)
         self._sender = Sender(self.place.url("broker"), self.client("history"))
@@ -58,12 +59,13 @@ class Crew:
         self._sender.close()
         for client in self._clients.values():
             client.close()
+        self.links.close()
         self._line.close()
 
     @property
     def _lasting(self):
         """The names of those without which a lab is none, in the order of the table."""
-        return (*STEADY, *self.servers.names, "mail")
+        return (*STEADY, *self.servers.names, "mail", *(["links"] if self.links.started else []))
 
     # One by one
 
@@ -102,6 +104,13 @@ class Crew:
         """Start the process ``name`` with ``command`` (a list); its log is the one of that name."""
         self._commands[name] = command
         self._pids[name] = self._line.call("start", name=name, argv=command)
+
+    def start_answering(self, name, command, answers):
+        """Start the process ``name`` with ``command``, unless it is alive, and return when ``answers()`` is true."""
+        since = time.monotonic()
+        if not self.alive(name):
+            self.start(name, command)
+        self._await({name: answers}, since)
 
     def start_servers(self, names, since=None):
         """Start those of the servers called ``names`` that are not alive, all at once, and return when each of them answers.
@@ -162,11 +171,13 @@ class Crew:
         """Wait until each of ``answers`` (name -> a question) is True, and note how long after ``since`` that was."""
         missing = dict(answers)
         deadline = time.monotonic() + START_UP
-        while missing:
+        while True:
             status = self._line.call("status")  # first: with a warden that is gone, redis-py would knock for seconds
             for name in [name for name, answers_now in missing.items() if answers_now()]:
                 del missing[name]
                 self._ready.setdefault(name, time.monotonic() - since)  # a worker that came back keeps its first
+            if not missing:
+                return
             for name in missing:
                 if status.get(name) is not None:
                     raise self._start_error(name, f"ended with status {status[name]}")

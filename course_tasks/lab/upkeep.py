@@ -4,7 +4,7 @@ import importlib
 
 from course_tasks.experiment import Experiment
 from course_tasks.lab import directory
-from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.lab.errors import ended
 from course_tasks.lab.interrupts import held_back
 from course_tasks.lab.processes import Crew
 
@@ -23,7 +23,8 @@ class Upkeep(Crew):
         self._check()
         if self.unsettled or self._sender.under_way():
             self.settle(everything=True)
-        self.servers.revive()  # somebody may have been at them since the last run
+        self.links.clear()  # somebody may have been at them since the last run, and at the servers
+        self.servers.revive()
         self._revive_workers()
         self.await_workers()
 
@@ -45,6 +46,7 @@ class Upkeep(Crew):
         for key in broker.scan_iter():
             if not key.startswith(BINDINGS):
                 broker.delete(key)
+        self.links.clear()  # before the servers are: nothing may come late
         self.servers.revive()
         self.servers.clear()
         self._revive_workers()
@@ -61,10 +63,7 @@ class Upkeep(Crew):
         status = self._line.call("status")  # redis-py and Celery would knock for a while where nobody is
         for name in self._lasting:
             if status.get(name) is not None:
-                raise LabError(
-                    f"{name} has ended with status {status[name]}: run the cell that starts the lab again. "
-                    f"The last lines it wrote are\n{last_lines(self.place.log(name).read_bytes())}"
-                )
+                raise ended(name, status[name], self.place.log(name))
 
     def _revive_workers(self):
         """Start every worker that is not alive; it is not ready yet."""

@@ -30,20 +30,21 @@ class Control:
         """See to it that there are these links, each [key, here, there]; return where each listens.
 
         ``here`` is the address at which it listens (0: any TCP port), ``there`` the server's. A link that has led elsewhere
-        is closed, with its connections, and made anew.
+        is closed, with its connections, and made anew; it stays cut, and slow.
         """
         return [self._carried(tuple(key), here, there).here for key, here, there in links]
 
     def _carried(self, key, here, there):
-        link = self._links.get(key)
-        if link and link.server.there != there:
-            self._links.pop(key).close()
-            link = None
+        old = self._links.get(key)
+        if old and old.server.there == there:
+            return old
         if there not in self._servers:
             self._servers[there] = Server(self.loop, there)
-        if not link:
-            self._links[key] = link = Link(self.loop, here, self._servers[there])
-        return link
+        as_before = (old.cut, old.delay) if old else ()
+        if old:
+            old.close()
+        self._links[key] = Link(self.loop, here, self._servers[there], *as_before)
+        return self._links[key]
 
     def cut(self, keys):
         """Let nothing through on these links, of what was not delivered yet."""
@@ -61,9 +62,9 @@ class Control:
         for link in self._those(keys):
             link.delay = seconds
 
-    def clear(self):
-        """Make all links whole and fast, with no connection on them and nothing held."""
-        for link in self._links.values():
+    def clear(self, keys):
+        """Make these links whole and fast, with no connection on them and nothing held."""
+        for link in self._those(keys):
             link.clear()
 
     def _those(self, keys):

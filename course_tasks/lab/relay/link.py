@@ -51,9 +51,9 @@ class Link:
     ``cut`` is whether nothing gets through, ``delay`` how many seconds later it does.
     """
 
-    def __init__(self, loop, here, server):
+    def __init__(self, loop, here, server, cut=False, delay=0.0):
         self.loop, self.here, self.server = loop, here, server
-        self.cut, self.delay = False, 0.0
+        self.cut, self.delay = cut, delay
         self.connections = set()
         self._listener = None
         server.links.append(self)

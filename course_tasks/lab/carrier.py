@@ -1,0 +1,58 @@
+"""The lab's end of the line to the process that carries its links: start it when it is first needed, ask it, notice its death."""
+
+import contextlib
+import json
+import socket
+
+from course_tasks.lab.errors import LabError, ended
+
+NAME = "links"
+
+
+class Carrier:
+    """Starts the relay (:mod:`course_tasks.lab.relay`) of the lab ``crew``, under the name "links", and asks it for things.
+
+    ``started`` is whether it was: from then on, a lab without it is none.
+    """
+
+    def __init__(self, crew):
+        self._crew = crew
+        self._asked = crew.place.socket(NAME)
+        self.started = self._answers = False
+
+    def start(self):
+        """See to it that it runs, and answers."""
+        if not self._answers:
+            self.started = True
+            command = ["python", "-m", "course_tasks.lab.relay", str(self._asked)]
+            self._crew.start_answering(NAME, command, self._listens)
+            self._answers = True
+
+    def ask(self, op, **arguments):
+        """Have it carry out ``op``, one of the operations of ``relay.control``, and return the result when it is in force.
+
+        Raises LabError where it is gone, or could not.
+        """
+        try:
+            with self._line() as line, line.makefile() as answer:
+                line.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
+                told = json.loads(answer.readline())
+        except (OSError, ValueError) as error:
+            raise ended(NAME, self._crew.exit_status(NAME), self._crew.place.log(NAME)) from error
+        if "error" in told:
+            raise LabError(f"The process that carries the links could not {op}: {told['error']}")
+        return told["result"]
+
+    def _line(self):
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(str(self._asked))
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    def _listens(self):
+        with contextlib.suppress(OSError), self._line():
+            return True
+        return False
