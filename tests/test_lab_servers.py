@@ -1,12 +1,14 @@
 """Several lock servers: a lock on all of them, in runs in which some are killed, paused and started again."""
 
+import os
+
 import psutil
 import pytest
 from labs import GetThenSet, Recorded, Setnx, contend_until, faults_of, kinds, run_until, wait_for
 from majority import Majority
 
-from course_tasks import Lab, kill, pause, restart
-from course_tasks.experiment import Clients
+from course_tasks import Lab, experiment, kill, pause, place, restart
+from course_tasks.experiment import Clients, Experiment
 from course_tasks.lab import LabError
 
 FIVE = ("lock1", "lock2", "lock3", "lock4", "lock5")
@@ -124,6 +126,37 @@ def test_clients_are_a_list_in_every_other_way():
     clients = Clients("abc")
     assert (clients, len(clients), clients[1], list(reversed(clients))) == (["a", "b", "c"], 3, "b", ["c", "b", "a"])
     assert not hasattr(clients, "set")
+
+
+@pytest.fixture
+def paths(monkeypatch):
+    """Returns the sockets to which the clients of a process ``name`` (None: a terminal's) connect in an experiment."""
+    monkeypatch.setenv(place.VARIABLE, "/lab")
+
+    def paths(name, **plan):
+        monkeypatch.delenv(place.PROCESS, raising=False)
+        if name:
+            monkeypatch.setenv(place.PROCESS, name)
+        clients = experiment.clients(Experiment(**plan), os.getpid())
+        return [client.connection_pool.connection_kwargs["path"] for client in clients]
+
+    yield paths
+    experiment.client.cache_clear()
+
+
+def test_a_process_goes_straight_to_the_servers_or_by_links_of_its_own(paths):
+    assert paths("worker1", lock_servers=FIVE) == [f"/lab/{name}.sock" for name in FIVE]
+    assert paths("worker1", lock_servers=FIVE, links=True) == [f"/lab/worker1-{name}.sock" for name in FIVE]
+    assert paths(None, lock_servers=FIVE, links=True) == [f"/lab/{name}.sock" for name in FIVE]
+    assert paths("contender2", links=True) == ["/lab/contender2-lock.sock"]
+
+
+def test_one_server_is_asked_again_and_several_are_not(paths):
+    """A lock on several must hear at once that one is not there; with one, what redis-py does is a lesson's subject."""
+    paths("worker1", lock_servers=FIVE)
+    several = experiment.lock_clients(Experiment(lock_servers=FIVE), os.getpid())
+    assert {client.get_retry() for client in several} == {None}
+    assert experiment.lock_clients(Experiment(), os.getpid()).get_retry().get_retries() == 10
 
 
 def test_breakpoints_are_on_all_clients_and_strike_once(lab):
