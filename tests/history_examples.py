@@ -364,6 +364,20 @@ def remembering():
     return story.leaves(9.1, 2, "b", mail=2).ends(10.0)
 
 
+def every_fault():
+    """All faults there are, on nine servers and three workers, many at the same time."""
+    nine, odd = names(range(1, 10)), names((1, 3, 5))
+    story = Story(servers=nine, every=1.5, takes=1, seconds=10)
+    for worker in (1, 2, 3):
+        story.fault(0.0, "began", worker, "slow", milliseconds=20, servers=nine)
+    story.fault(1.0, "began", 1, "cut", servers=odd).fault(1.5, "began", 1, "cut", servers=["lock8"])
+    story.enters(2.0, 1, "a", lease=5.0, granted=(2, 4, 6, 7, 9)).fault(2.5, "began", "lock2", "pause", seconds=2)
+    story.fault(3.0, "began", "lock4", "clock", seconds=-3.5).fault(4.5, "ended", "lock2", "pause").dies(4.6, "worker1")
+    story.skips(5.0, 2, "b").fault(5.5, "ended", 1, "cut", servers=odd)
+    story.fault(5.6, "began", "lock9", "restart").fault(5.7, "ended", "lock9", "restart", memory=False)
+    return story.skips(6.0, 3, "c").enters(8.0, 2, "d", lease=5.0, granted=range(1, 10)).ends(10.0)
+
+
 @cache
 def scenes():
     """Name -> events, of every scene worth looking at."""
@@ -398,7 +412,8 @@ def scenes():
         "clock, two granted": two_granted("clock"),
         "split": split(),
         "failover": failover(),
-        "failover, granted by nobody knows": failover(granted=False),
+        "failover, nobody says who granted": failover(granted=False),
         "restarts from disk": remembering(),
+        "every fault": every_fault(),
         "thirty mails": simulate(lock="skip", every=1.0, takes=0.7, seconds=30.0, lease=2.0),
     }

@@ -16,7 +16,7 @@ from history_examples import (
     simulate,
     stale_write,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_tasks.history import card, frame, intervals, judge
@@ -136,6 +136,7 @@ def histories(draw):
     return story.ends(50.0)
 
 
+@settings(deadline=None)  # how long one takes depends on who else is at work
 @given(histories())
 def test_the_sweep_finds_what_comparing_all_pairs_finds(events):
     at_once = events.detail[0]["at_once"]
@@ -405,6 +406,7 @@ def test_a_write_with_an_equal_or_a_higher_token_is_not_stale(seen):
     assert (verdict(story.ends(3.0)).outcome, verdict(story.ends(3.0)).stale) == ("valid", 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), max_size=20), st.booleans(), st.randoms(use_true_random=False))
 def test_what_is_stale_does_not_depend_on_the_order_of_the_events(tokens, fencing, chance):
     """The database takes the writes in one order; they are recorded in any other."""
@@ -448,6 +450,7 @@ def test_fairness_is_jains_index(shares, fairness):
     assert shared(*shares).fairness == pytest.approx(fairness)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6))
 def test_fairness_is_one_only_where_all_shares_are_alike(shares):
     fairness = shared(*shares).fairness

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 
-from course_tasks.history.wording import FEW, listing, named
+from course_tasks.history.wording import FEW, listing, named, shift
 
 FORGOT = {
     "died": ", which {was} restarted in between and remembered nothing",
@@ -51,7 +51,7 @@ def _befell(spell, servers):
     if spell.fault == "promote":
         return f"{{who}} {{was}} promoted at {begin}"
     if spell.fault == "clock":
-        return f"the clock{{s}} of {{who}} {{was}} moved by {spell.detail['seconds']:+g} s at {begin}"
+        return f"the clock{{s}} of {{who}} {{was}} moved by {shift(spell.detail['seconds'])} at {begin}"
     if spell.fault == "restart" and spell.end < math.inf:
         dead = f", dead since {begin}," if spell.end - spell.begin >= BRIEF else ""
         how = " from disk" if spell.detail.get("memory") else ""
@@ -64,6 +64,17 @@ def _befell(spell, servers):
 def _all_or(some, everyone):
     """Those servers by name, or that they are all there are."""
     return "every lock server" if len(some) > 2 and set(some) >= set(everyone) else named(some)
+
+
+def majorities(findings):
+    """By how many lock servers each hold was granted, where there are several and it is known."""
+    sizes = {len(grants) for grants in findings.grants.of.values()}
+    number = len(findings.servers.asked(0.0))
+    if not sizes or number == 1:
+        return []
+    least, most = min(sizes), max(sizes)
+    said = f"{least} to {most}" if most > least else f"{most}"
+    return [f"each hold was granted by {said} of {number} lock servers"]
 
 
 def granted(findings):

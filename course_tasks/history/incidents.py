@@ -6,7 +6,7 @@ from itertools import islice
 
 from course_tasks.history import theme
 from course_tasks.history.findings import seen_before
-from course_tasks.history.wording import named
+from course_tasks.history.wording import named, shift
 
 MANY = 40
 """How many labels of one kind are tried. In a picture so full that more would matter, none has room."""
@@ -75,7 +75,7 @@ def restarted(scene, labels):
 def moved(scene, labels):
     """By how much a server's clock was moved."""
     for spell in scene.findings.servers.moved[:MANY]:
-        text = f"clock {spell.detail['seconds']:+g} s"
+        text = f"clock {shift(spell.detail['seconds'])}"
         beside(scene, labels, Moment(spell.begin, spell.lane), text, color=theme.INK)
 
 
@@ -95,12 +95,13 @@ def paused(scene, labels):
 
 def links(scene, labels):
     """Who was cut off from which servers, and to whom they were slow."""
-    cut = ((spell, theme.CUT_HALF, "cut off from") for spell in scene.findings.servers.cut[:MANY])
-    slow = (
-        (spell, theme.BAND_HALF, f"{spell.detail['milliseconds']:g} ms slower to")
-        for spell in scene.findings.servers.slow[:MANY]
-    )
-    for spell, half, text in (*cut, *slow):
+    cut, slow = scene.findings.servers.cut, scene.findings.servers.slow
+    bands = [(spell, theme.CUT_HALF, "cut off from") for spell in cut[:MANY]]
+    bands += [(spell, theme.BAND_HALF, f"{spell.detail['milliseconds']:g} ms slower to") for spell in slow[:MANY]]
+    # A thin band is no place for a label of less weight than those written before.
+    thin = [(spell.begin, spell.end, scene.y[spell.lane] - theme.THIN) for spell in slow]
+    labels.block([(begin, min(end, scene.findings.end), y, y) for begin, end, y in thin], points=1)
+    for spell, half, text in bands:
         end = min(spell.end, scene.findings.end)
         _at_band(labels, scene.y[spell.lane], half, spell.begin, end, f"{text} {named(spell.servers)}")
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from course_tasks.history.circumstances import both_granted, cause, faults, granted
+from course_tasks.history.circumstances import both_granted, cause, faults, granted, majorities
 from course_tasks.history.findings import seen_before
 from course_tasks.history.wording import FEW, capital, count, listing, mails, numeral, seconds, times
 
@@ -42,21 +42,7 @@ def finding(findings):
 
 def summary(findings):
     """Return one line of text that says the same as the picture: counts, faults, overlap, waiting, mails."""
-    parts = [
-        _counts,
-        _shares,
-        _errors,
-        faults,
-        _leases,
-        _together,
-        granted,
-        _wanting,
-        _open,
-        _fencing,
-        _mails,
-        _dropped,
-    ]
-    return " ".join(f"{capital(said)}." for part in parts for said in part(findings))
+    return " ".join(f"{capital(said)}." for part in PARTS for said in part(findings))
 
 
 def _orderly(findings):
@@ -222,3 +208,21 @@ def _mails(findings):
         often = times(number) if parts else f"delivered {times(number)}" if number else "never delivered"
         parts.append(f"{mails(by_number[number])}{verb} {often}")
     return [", ".join(parts)] if parts else []
+
+
+PARTS = (
+    _counts,
+    _shares,
+    _errors,
+    faults,
+    majorities,
+    _leases,
+    _together,
+    granted,
+    _wanting,
+    _open,
+    _fencing,
+    _mails,
+    _dropped,
+)
+"""What the line of text says, in turn: each makes sentences of the Findings, a list that may be empty."""

@@ -26,6 +26,11 @@ def seconds(length):
     return f"{length:.1f} s" if length >= 0.0995 or length == 0 else f"{1000 * length:.2g} ms"
 
 
+def shift(length):
+    """``shift(60)`` is "+60 s", ``shift(-2.5)`` is "−2.5 s"."""
+    return f"{length:+g} s".replace("-", "\N{MINUS SIGN}")
+
+
 def listing(items, few=None):
     """``listing(["a", "b", "c"])`` is "a, b and c"; with ``few=2``, "a, b and 1 more"."""
     items = [str(item) for item in items]
