@@ -27,6 +27,28 @@ def shift(name, value):
     return float(value)
 
 
+def milliseconds(name, value):
+    """``value`` as a float; ValueError or TypeError where it is no number of milliseconds, 0 or more."""
+    return duration(name, value, or_zero=True, unit="milliseconds")
+
+
+def names(kind, given, known):
+    """``given``, one name or several, as a tuple; all that are ``known`` where it is None.
+
+    ``kind`` is what such a thing is called. Raises ValueError, which lists those that are known, or TypeError.
+    """
+    if given is None:
+        return tuple(known)
+    several = (given,) if isinstance(given, str) else given
+    if not isinstance(several, list | tuple | set) or not all(isinstance(name, str) for name in several):
+        raise TypeError(f"say the name of one {kind} or a list of names, not {given!r}")
+    if not several:
+        raise ValueError(f"say the name of at least one {kind}")
+    if unknown := [name for name in several if name not in known]:
+        raise ValueError(f"no {kind} is called {unknown[0]!r}; there are {', '.join(known)}")
+    return tuple(several)
+
+
 def task(name):
     """``name`` if it is that of a task; else ValueError."""
     if name not in TASKS:

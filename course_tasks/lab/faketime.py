@@ -44,9 +44,9 @@ def lay_ready(where, library):
 def carrying(where, name, command):
     """The ``command`` (a list) of the server called ``name``, so that it carries the library, and reads its clock's file.
 
-    ``env`` becomes the server: the process stays the same.
+    ``env`` becomes the server: the process stays the same. Whoever starts it has something to :func:`forget`, once it answers.
     """
-    # Without a cache the file is read each time, which costs a few microseconds; the cache would keep a clock for up to a second.
+    # Without a cache of its own, which would keep a clock for up to a second, it reads the file whenever it is asked.
     options = (f"FAKETIME_TIMESTAMP_FILE={where.clock(name)}", "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
     return ["/usr/bin/env", *LOADING, *options, *command]
 

@@ -1,10 +1,15 @@
 """The lock servers of a lab: killed, paused and started again, by hand or by a fault, and whole again for the next run."""
 
 import signal
+import time
 
 from course_tasks.lab import directory, faketime
 from course_tasks.lab.arguments import shift
 from course_tasks.lab.errors import LabError
+
+# Seconds for a server to see that its clock was moved. Valkey takes a millisecond: where the processor counts time, it asks the
+# system for it no more often, and counts on in between.
+NOTICED = 1.0
 
 
 class Fleet:
@@ -50,7 +55,13 @@ class Fleet:
         name, seconds = self._known(server), shift("seconds", seconds)
         if not self._crew.clocks:
             raise LabError("The clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True).")
-        self._set_clock(name, faketime.ahead(self._crew.place, name) + seconds)
+        ahead = faketime.ahead(self._crew.place, name) + seconds
+        self._set_clock(name, ahead)
+        deadline = time.monotonic() + NOTICED
+        while self._state(name) == "up" and time.monotonic() < deadline:
+            says, microseconds = self._crew.client(name).time()
+            if abs(says + microseconds / 1e6 - time.time() - ahead) < abs(seconds) / 2:
+                return
 
     def lay_ready(self):
         """Lay ready, in the lab's directory, what the servers look for when they start."""
