@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-MODULES = ("lab", "history", "locks", "contention", "schedules", "redlock", "setup")
+MODULES = ("lab", "history", "locks", "contention", "schedules", "redlock", "quorum", "setup")
 
 
 def main():

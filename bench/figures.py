@@ -2,6 +2,8 @@
 
 import statistics
 
+from course_tasks.history.wording import count, listing
+
 
 def spread(values, digits):
     """The median, with the smallest and the largest."""
@@ -15,4 +17,11 @@ def ratio(over, under):
 
 def percentile(values, hundredths):
     """So many hundredths of ``values`` are at most that."""
-    return statistics.quantiles(values, n=100)[hundredths - 1]
+    return statistics.quantiles(values, n=100, method="inclusive")[hundredths - 1]
+
+
+def total(outcomes, number):
+    """The sum of ``number(outcome)`` over the ``outcomes`` of schedules, and in which there was any."""
+    seeds = [outcome.schedule.seed for outcome in outcomes if number(outcome)]
+    of = f" (seeds {listing(seeds, 5)})" if seeds else ""
+    return f"{sum(map(number, outcomes)):,}, in {count(len(seeds), 'schedule')}{of}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from course_tasks import kinship
-from course_tasks.lab import servers
+from course_tasks.lab import faketime, servers
 from course_tasks.place import Place
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
@@ -21,11 +21,12 @@ UNHURRIED = ("--appendfsync", "no")
 class Fleet:
     """The servers called ``names``, at ``where`` (a Place), none of them started yet.
 
-    ``durable``: each writes what changes to a file before it answers, and knows it again when it is restarted.
+    ``durable``: each writes what changes to a file before it answers, and knows it again when it is restarted. ``library`` is
+    the path of a libfaketime, where their clocks are to be moved.
     """
 
-    def __init__(self, where, names, durable=False):
-        self.where, self.names, self.durable = where, tuple(names), durable
+    def __init__(self, where, names, durable=False, library=None):
+        self.where, self.names, self.durable, self._library = where, tuple(names), durable, library
         self._processes = {}
         for name in self.names if durable else ():
             where.disk(name).mkdir(mode=0o700)
@@ -40,7 +41,8 @@ class Fleet:
         )
 
     def _command(self, name):
-        return [*servers.command(self.where, name, self.durable), *(UNHURRIED if self.durable else ())]
+        command = [*servers.command(self.where, name, self.durable), *(UNHURRIED if self.durable else ())]
+        return faketime.carrying(self.where, name, command) if self._library else command
 
     def answers(self, name):
         """Whether it takes commands."""
@@ -49,8 +51,12 @@ class Fleet:
             return client.ping()
         return False
 
+    def move_clock(self, name, seconds):
+        """Set its wall clock so many ``seconds`` ahead of what it is."""
+        faketime.set_ahead(self.where, name, faketime.ahead(self.where, name) + seconds)
+
     def client(self, name):
-        return redis.Redis(unix_socket_path=self.socket(name))
+        return redis.Redis(unix_socket_path=self.socket(name), retry=None)
 
     def clear(self):
         """Delete all that they hold."""
@@ -72,6 +78,9 @@ class Fleet:
     def __enter__(self):
         """Start all, and return when each answers."""
         for name in self.names:
+            if self._library:
+                faketime.lay_ready(self.where, self._library)
+                faketime.set_ahead(self.where, name, 0)
             self.start(name)
         for name in self.names:
             while not self.answers(name):

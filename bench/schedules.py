@@ -14,11 +14,11 @@ import random
 
 from bench.conductor import carry_out
 from bench.faulty import KILL, LEASE, PAUSE, STAYS, TAKEN, Fault, Schedule
+from bench.figures import total
 from bench.fleet import serving
 from bench.ledger import FENCED, FENCES, READ, UNFENCED, WRITE, WRITES_ALONE
 from bench.lives import side_by_side
 from course_tasks.breakpoints import AFTER, BEFORE
-from course_tasks.history.wording import count, listing
 
 COUNT = 200  # schedules that count
 COMMAND = "EVALSHA"  # what FencedLock sends, once for each attempt and each release
@@ -94,12 +94,6 @@ def _rows(what, outcomes):
     strikes = [strike for outcome in counted for strike in outcome.strikes]
     kills = sum(strike.kind == KILL for strike in strikes)
 
-    def total(number):
-        """The sum of ``number(outcome)``, and in which schedules there was any."""
-        seeds = [outcome.schedule.seed for outcome in counted if number(outcome)]
-        of = f" (seeds {listing(seeds, 5)})" if seeds else ""
-        return f"{sum(map(number, counted)):,}, in {count(len(seeds), 'schedule')}{of}"
-
     return [
         (f"{what}: schedules that count", f"{len(counted)} of {len(outcomes)}"),
         (
@@ -107,11 +101,11 @@ def _rows(what, outcomes):
             f"{sum(contended):,}, {min(contended, default=0)} to {max(contended, default=0)} in a schedule",
         ),
         ("  faults inside a hold", f"{len(strikes)}: {len(strikes) - kills} pauses, {kills} kills"),
-        ("  holds longer than their lease", total(lambda outcome: outcome.outlived)),
-        ("  stale reads and writes refused", total(lambda outcome: len(outcome.account.refused))),
+        ("  holds longer than their lease", total(counted, lambda outcome: outcome.outlived)),
+        ("  stale reads and writes refused", total(counted, lambda outcome: len(outcome.account.refused))),
         ("  writes accepted", f"{sum(len(outcome.account.writes) for outcome in counted):,}"),
-        ("  writes accepted out of order", total(lambda outcome: len(outcome.account.out_of_order))),
-        ("  updates lost", total(lambda outcome: outcome.account.lost)),
+        ("  writes accepted out of order", total(counted, lambda outcome: len(outcome.account.out_of_order))),
+        ("  updates lost", total(counted, lambda outcome: outcome.account.lost)),
     ]
 
 

@@ -1,0 +1,185 @@
+"""Schedules over five servers: two valid holders are found where there are any, and each mutant of Redlock is told from it."""
+
+import dataclasses
+import sys
+
+import pytest
+from conftest import THOROUGH, assert_nothing_left
+
+from bench import blows, quorum
+from bench.blows import SERVERS, Blow, Schedule, Stop
+from bench.claimant import CountedRedlock
+from bench.claims import Claim, claims, pairs, within
+from bench.lives import side_by_side
+from bench.mutants import FromAfter, Half, NoDrift
+from bench.trials import AHEAD, FORGET, REMEMBER, carry_out
+from course_tasks import movable_clocks
+from course_tasks.history import frame, intervals, judge
+
+ONE, OTHER = "contender1", "contender2"
+TWO = {ONE: 1.0, OTHER: 1.0}
+
+# Somebody holds the lock, by all five servers, for longer than it takes three of them, or two, to be back after a restart.
+RESTARTED = Schedule(0, TWO, (Blow(1, 0.05, "restart", SERVERS[:3]),), (), lease=2.0, hold=(0.9, 0.9), seconds=2.0)
+TWO_RESTARTED = dataclasses.replace(RESTARTED, blows=(Blow(1, 0.05, "restart", SERVERS[:2]),))
+
+# Whoever holds it stays until its lease is over. By its slow clock, that is 20 ms later than by the servers'.
+SLOW = Schedule(0, {**TWO, ONE: 0.99, OTHER: 0.99}, (), (), lease=2.0, hold=(1.1, 1.2), seconds=4.5)
+
+# Contender 1 is stopped for most of its lease, with the votes in hand, and then has the rest of it.
+STOPPED = Schedule(0, TWO, (), (Stop(ONE, 1, 0.9),), lease=1.5, hold=(0.9, 0.9), seconds=3.5)
+
+
+@pytest.fixture(scope="module")
+def library():
+    """A libfaketime. Skips where none works; with COURSE_TESTS=all, that is a failure."""
+    found = movable_clocks()
+    if not found and not THOROUGH:
+        pytest.skip(repr(found))
+    assert found, repr(found)
+    return found.library
+
+
+# Claims --------------------------------------------------------------------------------------------------------------
+
+
+def stay(who, begin, validity, left=None, number=1):
+    """The events of one hold."""
+    event = {"lane": who, "task": f"{who}-{number}"}
+    acquired = {**event, "kind": "acquired", "t": begin, "lease": validity, "detail": {"granted": SERVERS[:3]}}
+    return [acquired] + ([] if left is None else [{**event, "kind": "left", "t": left}])
+
+
+def test_a_claim_ends_with_its_validity_or_when_the_lock_is_given_back():
+    events = [*stay(ONE, 1.0, 0.5), *stay(OTHER, 2.0, 0.5, left=2.25), *stay(ONE, 3.0, 0.5, left=3.75, number=2)]
+    assert [(claim.who, claim.begin, claim.end) for claim in claims(events)] == [
+        (ONE, 1.0, 1.5),
+        (OTHER, 2.0, 2.25),
+        (ONE, 3.0, 3.5),
+    ]
+
+
+def test_a_planted_pair_is_found_and_one_after_the_other_is_none():
+    assert pairs(claims([*stay(ONE, 1.0, 0.5), *stay(OTHER, 1.5, 0.5)])) == []
+    assert pairs(claims([*stay(ONE, 1.0, 0.5, left=1.25), *stay(OTHER, 1.375, 0.5)])) == []
+    [(first, second)] = pairs(claims([*stay(OTHER, 1.375, 0.5), *stay(ONE, 1.0, 0.5)]))
+    assert (first.who, second.who) == (ONE, OTHER)
+    # One for each two of them, also where a short one lies inside a long one.
+    assert len(pairs(claims([*stay(ONE, 1.0, 2.0), *stay(OTHER, 1.5, 0.25), *stay("contender3", 1.6, 0.5)]))) == 3
+
+
+def test_what_lies_within_a_claim_of_somebody_elses():
+    found = [Claim(ONE, 1.0, 2.0, SERVERS)]
+    assert within(found, [(OTHER, 1.5), (ONE, 1.5), (OTHER, 2.5), (None, 1.9)]) == [(OTHER, 1.5), (None, 1.9)]
+
+
+# Controls and mutants ------------------------------------------------------------------------------------------------
+
+
+def judged(*jobs):
+    """Whether there were two valid holders, for each of ``jobs``: (schedule, lock, what becomes of servers, library)."""
+    outcomes = list(side_by_side(carry_out, jobs))
+    for outcome in outcomes:
+        assert outcome.contended or outcome.pairs, str(outcome)
+        assert outcome.strikes or not outcome.schedule.blows, str(outcome)
+    return [bool(outcome.pairs) for outcome in outcomes], outcomes
+
+
+def verdict(outcome):
+    """What the course's own history says of it."""
+    events = frame(outcome.events)
+    return judge(events, intervals(events)).outcome
+
+
+def test_servers_that_forget_let_two_in_and_servers_that_remember_do_not(private_tmp):
+    found, outcomes = judged(
+        (RESTARTED, CountedRedlock, REMEMBER, None),
+        (RESTARTED, CountedRedlock, FORGET, None),
+        (TWO_RESTARTED, CountedRedlock, FORGET, None),
+        (TWO_RESTARTED, Half, FORGET, None),
+    )
+    assert found == [False, True, False, True]
+    assert list(map(verdict, outcomes)) == ["valid", "invalid", "valid", "invalid"]
+    restarts = [event for event in outcomes[0].strikes if event["detail"]["fault"] == "restart"]
+    assert [event["lane"] for event in restarts] == list(SERVERS[:3])
+    assert_nothing_left(private_tmp)
+
+
+def test_servers_whose_clocks_jump_let_two_in(private_tmp, library):
+    found, [outcome] = judged((RESTARTED, CountedRedlock, AHEAD, library))
+    assert found == [True]
+    assert {event["detail"]["fault"] for event in outcome.strikes} == {"clock"}
+    assert verdict(outcome) == "invalid"
+    assert_nothing_left(private_tmp)
+
+
+def test_clocks_that_run_apart_and_stops_are_what_validity_is_for():
+    found, outcomes = judged(
+        (SLOW, CountedRedlock, REMEMBER, None),
+        (SLOW, NoDrift, REMEMBER, None),
+        (STOPPED, CountedRedlock, REMEMBER, None),
+        (STOPPED, FromAfter, REMEMBER, None),
+    )
+    assert found == [False, True, False, True]
+    assert all(len(outcome.claims) > 1 for outcome in outcomes)
+
+
+# What is drawn -------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_always_draws_the_same_and_another_something_else():
+    drawn = [blows.draw(seed) for seed in range(50)]
+    assert drawn == [blows.draw(seed) for seed in range(50)]
+    assert len({schedule.blows for schedule in drawn}) == 50
+    assert {blow.what for schedule in drawn for blow in schedule.blows} == set(blows.BLOWS)
+    assert {len(schedule.rates) for schedule in drawn} == {3, 4}
+    assert any(schedule.stops for schedule in drawn)
+
+
+def test_no_drawn_schedule_has_two_valid_holders(private_tmp):
+    seeds = range(20 if THOROUGH else 4)
+    outcomes = list(quorum.outcomes(quorum.REDLOCK, seeds))
+    assert [outcome.schedule.seed for outcome in outcomes] == list(seeds)
+    assert any(outcome.counts for outcome in outcomes)
+    assert [str(outcome) for outcome in outcomes if outcome.pairs] == []
+    assert_nothing_left(private_tmp)
+
+
+def test_the_table_says_what_was_tried_and_draws_what_went_wrong(private_tmp, monkeypatch):
+    monkeypatch.setattr(quorum, "CASES", (quorum.REDLOCK, quorum.CONTROLS[0]))
+    monkeypatch.setattr(quorum, "CONTROLS", quorum.CONTROLS[:1])
+    monkeypatch.setattr(quorum, "MUTANTS", ())
+    monkeypatch.setattr(quorum, "draw", lambda seed: dataclasses.replace(RESTARTED, seed=seed, lease=1.2, seconds=1.2))
+    monkeypatch.setattr(quorum, "PICTURES", private_tmp / "pictures")
+    rows = quorum.measure(1)
+    assert rows[0] == ("Redlock: schedules that count", "1 of 1")
+    assert dict(rows[:5])["  pairs of valid holders"] == "0, in 0 schedules"
+    assert dict(rows[5:])["  faults inside a hold"] == "3: 3 restarts"
+    assert rows[-2] == ("  pairs of valid holders", "1, in 1 schedule (seeds 0)")
+    what, path = rows[-1]
+    assert what == "  the picture of seed 0" and (private_tmp / "pictures" / "forgetful-0.svg").read_text().count(
+        "granted"
+    )
+    assert path == str(private_tmp / "pictures" / "forgetful-0.svg")
+
+
+def test_a_seed_is_shown_with_its_events_and_its_picture(private_tmp, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["quorum", "--seeds", "10", "--case", "half"])
+    monkeypatch.setattr(quorum, "PICTURES", private_tmp / "pictures")
+    quorum.main()
+    text = capsys.readouterr().out
+    assert text.startswith("seed 10: ") and "contender1's clock: " in text
+    assert all(str(blow) in text for blow in blows.draw(10).blows)
+    assert ", granted by lock" in text
+    assert text.rstrip().endswith("half-10.svg") and (private_tmp / "pictures" / "half-10.svg").exists()
+
+
+def test_a_contender_that_fails_is_an_error_and_leaves_nothing(private_tmp, capfd):
+    class Failing(CountedRedlock):
+        def _ask(self, hold):
+            raise ZeroDivisionError
+
+    with pytest.raises(RuntimeError, match="seed 0: contender. ended with status 1"):
+        carry_out(SLOW, Failing, REMEMBER)
+    assert "ZeroDivisionError" in capfd.readouterr().err
+    assert_nothing_left(private_tmp)
