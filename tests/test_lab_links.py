@@ -43,9 +43,8 @@ def reached(lab, who):
     """The servers that answer ``who``."""
     found = []
     for server in lab.lock_servers:
-        with hasty(lab, who, server) as client:
-            with contextlib.suppress(redis.TimeoutError):
-                found.append(client.ping() and server)
+        with hasty(lab, who, server) as client, contextlib.suppress(redis.TimeoutError):
+            found.append(client.ping() and server)
     return found
 
 
@@ -99,15 +98,16 @@ def test_the_late_sets_of_a_lock_are_followed_by_their_releases(lab, links):
     lock.release()
     links.cut("worker1", None)
     assert lock.acquire(blocking=False) is False
-    assert [_sets(client) for client in lab.clients] == [1, 1, 1]
+    assert _sets(lab) == 3
     links.heal()
+    # To one that has not yet answered to the release, it sends nothing; more than a majority it does not wait for.
+    wait_for(lambda: _sets(lab) >= 5, "for the late SETs")
     for client in lab.clients:
-        wait_for(lambda client=client: _sets(client) == 2, "for the late SET")
-        wait_for(lambda client=client: not client.exists("mail"), "for its release")
+        wait_for(lambda client=client: not client.exists("mail"), "for the releases")
 
 
-def _sets(client):
-    return client.info("commandstats")["cmdstat_set"]["calls"]
+def _sets(lab):
+    return sum(client.info("commandstats")["cmdstat_set"]["calls"] for client in lab.clients)
 
 
 def test_slow_by_hand(lab, links):
@@ -181,7 +181,6 @@ def test_a_contender_that_is_cut_off_from_a_majority_gets_in_when_it_heals(lab):
     for place in (begin, end):
         assert run.events.loc[place, "detail"] == {"fault": "cut", "servers": ["lock2", "lock3"]}
     assert run.verdict.outcome == "valid"
-    assert run.notes == ()
     assert repr(lab.links) == "all links are whole"
 
 
@@ -210,7 +209,6 @@ def test_a_worker_that_is_cut_off_skips_and_the_others_go_on(lab):
     )
     assert set(taken_by(run)) == {"worker2"}
     assert faults_of(run) == [("fault began", "worker1", "cut"), ("fault ended", "worker1", "cut")]  # with the run
-    assert run.notes == ()
 
 
 def test_the_holder_is_cut_off(lab):
@@ -274,7 +272,7 @@ def test_breakpoints_and_restarts_work_through_links(lab):
             event["kind"] == "acquired" and "lock1" in event["detail"]["granted"] for event in _after_restart(lab)
         ),
     )
-    assert run.notes == ()
+    assert not [note for note in run.notes if "never landed" in note]
     told = run.events[(run.events["kind"] == "fault began") & (run.events["lane"] == "contender1")]
     assert [detail.get("command") for detail in told["detail"]] == [None, "after SET"]
 

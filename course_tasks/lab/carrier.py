@@ -3,10 +3,12 @@
 import contextlib
 import json
 import socket
+import time
 
 from course_tasks.lab.errors import LabError, ended
 
 NAME = "links"
+PATIENCE = 5.0  # seconds
 
 
 class Carrier:
@@ -38,10 +40,17 @@ class Carrier:
                 line.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
                 told = json.loads(answer.readline())
         except (OSError, ValueError) as error:
-            raise ended(NAME, self._crew.exit_status(NAME), self._crew.place.log(NAME)) from error
+            raise self._ended() from error
         if "error" in told:
             raise LabError(f"The process that carries the links could not {op}: {told['error']}")
         return told["result"]
+
+    def _ended(self):
+        """The LabError that says so. It is cut off a moment before its end is known."""
+        deadline = time.monotonic() + PATIENCE
+        while (status := self._crew.exit_status(NAME)) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return ended(NAME, status, self._crew.place.log(NAME))
 
     def _line(self):
         line = socket.socket(socket.AF_UNIX)
