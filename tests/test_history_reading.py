@@ -34,6 +34,15 @@ def test_what_was_recorded_is_read_in_the_streams_order(client):
     assert events.mail[2] == 1
 
 
+def test_what_nobody_knows_is_not_recorded(client):
+    record = Recorder(client, 7, "lab")
+    with pytest.raises(KeyError, match="vanished"):
+        record("vanished")
+    with pytest.raises(KeyError, match="eaten"):
+        record("fault began", lane="lock1", detail={"fault": "eaten"})
+    assert len(read(client, 7)) == 0
+
+
 def test_several_threads_may_record_at_once(client):
     """A lock that renews itself does so in a thread, and its task records meanwhile."""
     record = Recorder(client, 1, "worker1")

@@ -269,6 +269,14 @@ def test_a_link_that_is_cut_is_a_striped_band_on_the_lane_of_who_can_not_reach()
     assert {"cut off from lock3\N{EN DASH}lock5", "cut off from lock1 and lock2"} <= set(labels(ax))
 
 
+def test_what_ends_with_the_run_is_open():
+    """The lab ends what is under way when the run's time is over, a little before the run's last event."""
+    story = Story(servers=FIVE, seconds=5).fault(1.0, "began", 1, "cut", servers=["lock1"]).skips(1.5, 2, "a")
+    events = story.fault(5.01, "ended", 1, "cut", servers=["lock1"]).ends(5.2)
+    assert bars(axes(events), "cut") == [(lane(axes(events), "worker1"), 1.0, 5.2)]
+    assert "worker1 was cut off from lock1 from 1.0 s on." in verdict(events).summary
+
+
 def test_a_link_that_is_slow_is_a_thin_band():
     ax = axes(split())
     [(y, begin, end)] = bars(ax, "slow")
@@ -298,6 +306,8 @@ def test_several_cuts_of_one_worker_each_have_their_own_band():
 def test_a_cross_says_why_each_reason_once():
     ax = axes(dead_majority())
     assert [label for label in labels(ax) if "skipped" in label] == ["skipped: locked", "skipped: no majority"]
+    story = Story(servers=FIVE).enters(0.5, 1, "a").dies(0.6, *FIVE[:3]).skips(1.0, 2, "b")
+    assert "skipped: no majority" in labels(axes(story.ends(5.0)))  # the lock is taken as well; but if it were free …
     story = Story(servers=FIVE).skips(1.0, 1, "a")
     assert "skipped: not granted" in labels(axes(story.ends(5.0)))
     story = Story().skips(1.0, 1, "a")

@@ -80,12 +80,13 @@ def _skipped(scene, labels):
 
 
 def _why_skipped(findings, event):
-    """The lock need not be taken where it takes several servers to grant it."""
-    if not findings.servers.names or any(
-        row.begin_order < event.Index < row.until_order for row in findings.lasted["holding"]
-    ):
+    """Where it takes several servers to grant the lock, it need not be taken."""
+    if not findings.servers.names:
         return "locked"
-    return "no majority" if findings.servers.too_few(event.t, event.lane) else "not granted"
+    if findings.servers.too_few(event.t, event.lane):
+        return "no majority"
+    held = any(row.begin_order < event.Index < row.until_order for row in findings.lasted["holding"])
+    return "locked" if held else "not granted"
 
 
 def _lock(scene, labels):

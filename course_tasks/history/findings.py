@@ -3,6 +3,7 @@
 The verdict, its sentences, the card and the picture all take their numbers from here.
 """
 
+import math
 from collections import Counter, defaultdict
 from functools import cached_property
 
@@ -44,7 +45,7 @@ class Findings:
         self.renewed, self.lost = len(self.happened["renewed"]), len(self.happened["lost"])
         self.refused = len(self.happened["refused"])
         self.at_once = self.began.get("at_once", 1)  # how many may be inside together
-        self.faults = spells(self.happened)
+        self.faults = spells(self.happened, self.began.get("seconds") or math.inf)
         self.servers = Servers(self.began.get("servers", ()), self.faults, self.lasted["paused"])
         self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
 

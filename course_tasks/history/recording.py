@@ -62,6 +62,7 @@ KINDS = {
     "so, command and breakpoint",
     "ended": "the run ended",
 }
+"""What can happen, and what each event's detail has."""
 
 FAULTS = {
     "kill": "on the lane of a process, a lock server's too: SIGKILL. It ends when the whole process tree does nothing any more",
@@ -74,6 +75,7 @@ FAULTS = {
     "the end. detail, at both ends: servers",
     "slow": "likewise: it arrives later, either way. detail, at both ends: servers; at the beginning: milliseconds",
 }
+"""The faults, by what an event's detail calls them, and what else it has."""
 
 
 class Recorder:
@@ -91,9 +93,11 @@ class Recorder:
 
         ``kind`` is one of :data:`KINDS`, ``lane`` replaces the recorder's own (a fault is drawn on the lane that it
         hits), ``fields`` are the other keys of the table above; those that are None are left out. Raises KeyError
-        for an unknown kind.
+        for an unknown kind, or an unknown fault.
         """
         KINDS[kind]
+        if kind in ("fault began", "fault ended"):
+            FAULTS[fields["detail"]["fault"]]
         event = {"t": time.monotonic(), "kind": kind, "lane": lane or self.lane, "pid": os.getpid()}
         event.update((key, value) for key, value in fields.items() if value is not None)
         self.client.xadd(stream(self.run), {"e": json.dumps(event)})

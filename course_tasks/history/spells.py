@@ -14,7 +14,7 @@ class Spell:
     """One fault, as ``recording.FAULTS`` describes it.
 
     ``fault`` is its name, ``lane`` whom it befell, ``detail`` those of its beginning and its end together. ``begin`` and
-    ``end`` are in seconds since the run began; ``end`` is infinity where it was never seen to end.
+    ``end`` are in seconds since the run began; ``end`` is infinity where it did not end before the run did.
     """
 
     fault: str
@@ -33,8 +33,11 @@ class Spell:
         return tuple(self.detail.get("servers", ()))
 
 
-def spells(happened):
-    """Return the Spells in ``happened``, the events by kind, in the order of their beginnings."""
+def spells(happened, planned=math.inf):
+    """Return the Spells in ``happened``, the events by kind, in the order of their beginnings.
+
+    ``planned`` is how many seconds the run was to last: what ends then, ends because the run is over.
+    """
     found, going = [], defaultdict(list)
     for event in sorted(happened["fault began"] + happened["fault ended"], key=lambda event: event.Index):
         same = going[event.lane, event.detail["fault"]]
@@ -42,7 +45,7 @@ def spells(happened):
             same.append(event)
         elif began := _its_beginning(same, event):
             same.remove(began)
-            found.append(_spell(began, event.t, event.detail))
+            found.append(_spell(began, event.t if event.t < planned else math.inf, event.detail))
     found += [_spell(began, math.inf, {}) for same in going.values() for began in same]
     return sorted(found, key=lambda spell: spell.begin)
 

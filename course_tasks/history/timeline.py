@@ -118,7 +118,7 @@ class Scene:
         if servers.cut:
             cut = self._spells(servers.cut)
             self.canvas.bars("cut", cut, theme.CUT_HALF, **pale)
-            self.canvas.stripes("stripes", cut, theme.CUT_HALF, theme.STRIPES, colors=theme.MUTED, alpha=theme.FAINT)
+            self.canvas.stripes("stripes", cut, theme.CUT_HALF, theme.STRIPES, colors=theme.MUTED, alpha=theme.BAND)
         if servers.slow:
             slow = [(y - theme.THIN, *rest) for y, *rest in self._spells(servers.slow)]
             self.canvas.bars("slow", slow, theme.THIN_HALF, **pale | {"alpha": 2 * theme.BAND})
