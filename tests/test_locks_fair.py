@@ -473,7 +473,8 @@ def test_it_goes_with_renewal(client):
         pass
 
     renewed = threading.Event()
-    first, second = Both(client, NAME, timeout=0.3, on_renewed=lambda _: renewed.set()), Both(client, NAME)
+    first = Both(client, NAME, timeout=0.3, on_renewed=lambda _: renewed.set())
+    second = Both(client, NAME, thread_local=False)
     first.acquire()
     assert renewed.wait(LONG)
     waiter = threading.Thread(target=second.acquire)
@@ -481,5 +482,6 @@ def test_it_goes_with_renewal(client):
     wait_for(lambda: client.llen(QUEUE))
     first.release()
     waiter.join(LONG)
-    assert client.get(NAME)
-    assert client.llen(QUEUE) == 0
+    assert second.owned() and client.llen(QUEUE) == 0
+    second.release()
+    nothing_left(client)
