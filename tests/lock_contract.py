@@ -30,10 +30,10 @@ def promise(function):
 
 
 class Kind:
-    """A class of locks to try, each on so many ``servers``, and the options with which it doesn't renew a lease, or wait long."""
+    """A class of locks to try: ``lock_class``, on so many ``servers``, and the options with which it doesn't renew its lease."""
 
-    def __init__(self, lock_class, servers=1, **briefly):
-        self.lock_class, self.servers, self.briefly = lock_class, servers, briefly
+    def __init__(self, lock_class, servers=1, **unrenewed):
+        self.lock_class, self.servers, self.unrenewed = lock_class, servers, unrenewed
 
 
 class Ground:
@@ -64,7 +64,7 @@ class Ground:
     def lock(self, clients=None, lease=None, name=NAME, **options):
         """A new lock of the kind; with ``lease`` it has one of so many seconds, and doesn't renew it."""
         if lease is not None:
-            options |= {"timeout": lease, **self.kind.briefly}
+            options |= {"timeout": lease, **self.kind.unrenewed}
         lock = self.kind.lock_class(clients or self.clients, name, **{"timeout": 10, "sleep": 0.01, **options})
         self._made.append(lock)
         return lock

@@ -21,7 +21,8 @@ class Node:
 
     ``owed`` are the Ballots that were written on it and are not answered, oldest first: at most a request, and behind it
     what undoes it. They are answered in that order. ``undo`` is the command that undoes what the server may have granted;
-    None where it certainly has nothing. ``error`` is what went wrong last.
+    None where it certainly has nothing. ``descriptor`` is the socket's, None where it isn't connected; ``error`` what went
+    wrong last.
 
     Whatever is written is noted first, and a reply is crossed off last. An interrupt in between leaves the node *torn*: nobody
     knows how far it got, so that connection is not used again. No method waits, but connect(), and read() for the second half
@@ -31,21 +32,17 @@ class Node:
     def __init__(self, make_pool):
         self._pool = make_pool()  # a Sentinel's connection asks it where to connect to
         self.connection = self._pool.make_connection()
+        weakref.finalize(self, self.connection.disconnect).atexit = False  # where an interrupt lost the node
         self._limit = self.connection.socket_timeout
         self.owed = collections.deque()
-        self.undo = self.error = None
+        self.descriptor = self.undo = self.error = None
         self._torn, self._due = False, -math.inf
 
-    @property
-    def socket(self):
-        """The socket, to wait on together with others, for which redis-py has no public way; None: it is not connected."""
-        return self.connection._sock
-
     def is_usable(self, now):
-        """Whether it is connected, and neither torn nor given up."""
+        """Whether it is connected; a connection that is torn, or was silent for too long, is given up."""
         if self._torn or (self.owed and now - self.owed[0].began > PATIENCE):
-            self.drop(None)
-        return self.connection._sock is not None
+            self.drop(ConnectionError("the connection was given up"))
+        return self.descriptor is not None
 
     def connect(self, limit):
         """Connect, unless it is too soon after an attempt that failed; return whether it is connected.
@@ -64,19 +61,23 @@ class Node:
             now = time.monotonic()
             self._due = now + RESTS * (now - start)
             return False
+        self.descriptor = self.connection._sock.fileno()  # redis-py has no public way to wait on several connections
         self._torn = False
         return True
 
     def write(self, ballot):
+        """Write what ``ballot`` asks; return whether that could be done."""
         self._torn = True
         self.owed.append(ballot)
         self.undo = ballot.undo or self.undo
         try:
             self.connection.send_packed_command(ballot.command.on(self.connection), check_health=False)
         except RedisError as error:
+            self.owed.pop()
             self.drop(error)
-        else:
-            self._torn = False
+            return False
+        self._torn = False
+        return True
 
     def read(self):
         """Take in what has arrived, when something has: replies, or the connection's end."""
@@ -94,7 +95,7 @@ class Node:
 
     def _take_reply(self):
         try:
-            reply = self.connection.read_response(disconnect_on_error=False)
+            reply = self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             reply = self.error = error
         ballot = self.owed[0]
@@ -105,8 +106,11 @@ class Node:
 
     def drop(self, error):
         """Give the connection up, and what was owed on it. What there is to undo is left to do, over the next one."""
-        self.error = error or self.error
+        self.error = error
+        for ballot in self.owed:
+            ballot.take(self, error)
         self.owed.clear()
+        self.descriptor = None
         self.connection.disconnect()
         self._torn = False
 

@@ -6,6 +6,8 @@ import time
 
 from course_tasks.locks.ballot import Ballot, majority
 
+IN_AND_OUT = select.POLLIN | select.POLLOUT
+
 
 class Panel:
     """A Node from each of ``stocks``, for one hold from its first question until it is given back. Close it then.
@@ -23,8 +25,7 @@ class Panel:
     def ask(self, ballot, limit=None):
         """Put ``ballot`` to every server; return it when it is decided, at the latest after ``limit`` seconds."""
         with self._mutex:
-            self._write(ballot)
-            self._hear(ballot, self._limit if limit is None else limit)
+            self._hear(ballot, *self._write(ballot), self._limit if limit is None else limit)
         return ballot
 
     def tell(self, ballot):
@@ -45,22 +46,47 @@ class Panel:
         return sum(node.undo is self.undo for node in self.nodes)
 
     def _write(self, ballot):
-        """To those that are connected first: connecting takes its time, and meanwhile they can answer."""
-        poll, nodes = self._sockets(select.POLLIN | select.POLLOUT)
-        for descriptor, event in poll.poll(0):
-            node = nodes[descriptor]
-            if event & ~select.POLLOUT:
-                node.read()
-            if event & select.POLLOUT and node.socket:  # otherwise to write would block
-                self._put(ballot, node)
+        """To those that are connected first: connecting takes its time, and meanwhile they can answer.
+
+        Returns what to wait with: a poll object, and the node of each descriptor.
+        """
+        poll, nodes, now = select.poll(), {}, time.monotonic()
         for node in self.nodes:
-            if not node.socket and (not ballot.undoing or node.undo is self.undo) and node.connect(self._limit):
+            if node.is_usable(now):
+                nodes[node.descriptor] = node
+                poll.register(node.descriptor, IN_AND_OUT)
+        self._attend(ballot, poll, nodes, 0)
+        for node in self.nodes:
+            if node.descriptor is None and (not ballot.undoing or node.undo is self.undo) and node.connect(self._limit):
+                nodes[node.descriptor] = node
+                poll.register(node.descriptor, select.POLLIN)
                 self._put(ballot, node)
+        return poll, nodes
+
+    def _hear(self, ballot, poll, nodes, limit):
+        deadline = time.monotonic() + limit
+        while self._is_open(ballot) and self._attend(ballot, poll, nodes, deadline - time.monotonic()):
+            pass
+
+    def _attend(self, ballot, poll, nodes, seconds):
+        """Wait so long at most until something can be read or written, and do that; return whether there was anything."""
+        events = poll.poll(max(0.0, seconds * 1000))
+        for descriptor, event in events:
+            node = nodes[descriptor]
+            if event != select.POLLOUT:
+                node.read()
+            if event & select.POLLOUT:
+                poll.modify(descriptor, select.POLLIN)
+            if node.descriptor is not None and node not in ballot.asked:
+                self._put(ballot, node)
+            if node.descriptor is None:
+                poll.unregister(descriptor)
+            if ballot.votes >= self.quorum:
+                break  # what the others answer is read when they are used next
+        return events
 
     def _put(self, ballot, node):
         """Write to ``node``, which is connected, what is due there: the ballot, if it wasn't yet and nothing is in its way."""
-        if node in ballot.asked:
-            return
         if ballot.undoing:
             if node.undo is not self.undo or (node.owed and node.owed[-1].undoing):
                 return
@@ -69,38 +95,16 @@ class Panel:
         elif node.undo not in (None, self.undo):  # an earlier hold's, from a connection that broke
             node.write(Ballot(node.undo, undoing=True))
             return
-        ballot.asked.add(node)
-        node.write(ballot)
-
-    def _hear(self, ballot, limit):
-        poll, nodes = self._sockets(select.POLLIN)
-        deadline = time.monotonic() + limit
-        while self._is_open(ballot):
-            events = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            if not events:
-                return
-            for descriptor, _ in events:
-                node = nodes[descriptor]
-                node.read()
-                if node.socket:
-                    self._put(ballot, node)  # it may have had to answer something else first
-                else:
-                    poll.unregister(descriptor)
+        if node.write(ballot):
+            ballot.asked.add(node)
 
     def _is_open(self, ballot):
         """Whether there is no majority yet, and those whose answer can still be expected could make one."""
-        if ballot.votes >= self.quorum:
-            return False
-        since = ballot.began - self._limit
-        late = [node for node in self.nodes if node.owed and node.owed[0].began >= since]
-        expected = sum(ballot in node.owed or not ballot.undoing or node.undo is self.undo for node in late)
-        return ballot.votes + expected >= self.quorum
-
-    def _sockets(self, events):
-        poll, nodes, now = select.poll(), {}, time.monotonic()
-        for node in self.nodes:
-            if node.is_usable(now):
-                descriptor = node.socket.fileno()
-                nodes[descriptor] = node
-                poll.register(descriptor, events)
-        return poll, nodes
+        expected = ballot.votes + len(ballot.asked) - len(ballot.replies)
+        if expected < self.quorum:
+            since = ballot.began - self._limit
+            late = [
+                node for node in self.nodes if node not in ballot.asked and node.owed and node.owed[0].began >= since
+            ]
+            expected += sum(not ballot.undoing or node.undo is self.undo for node in late)
+        return ballot.votes < self.quorum <= expected
