@@ -66,9 +66,11 @@ class Outcome:
 
     @functools.cached_property
     def contended(self):
-        """How many attempts were in vain while somebody else held the lock."""
+        """How many attempts there were while somebody else held the lock: in vain, or not."""
         last = [event for event in self.events if event["kind"] == "finished"]
-        return len(within(self.claims, [(event["lane"], t) for event in last for t in event["detail"][VAIN]]))
+        attempts = [(event["lane"], t) for event in last for t in event["detail"][VAIN]]
+        attempts += [(claim.who, claim.begin) for claim in self.claims]
+        return len(within(self.claims, attempts))
 
     @functools.cached_property
     def strikes(self):

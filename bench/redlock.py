@@ -19,6 +19,7 @@ from bench.fleet import Fleet, private_place
 from bench.links import Links
 from bench.lives import Life, apart
 from bench.turns import Turns, used
+from course_tasks.history.wording import times
 from course_tasks.locks import LeaseLock, Redlock
 
 SERVERS = tuple(f"lock{number}" for number in range(1, 6))
@@ -192,7 +193,7 @@ def said(found):
         return f"not even one in {PATIENCE} s"
     errors = collections.Counter(error for _, error in found if error)
     took = statistics.median(took for took, _ in found)
-    told = [f"{took:.3f} s each, {len(found)} times" + ("" if len(found) == PEER_USES else f" in {PATIENCE} s")]
+    told = [f"{took:.3f} s each, {times(len(found))}" + ("" if len(found) == PEER_USES else f" in {PATIENCE} s")]
     return ", ".join(told + [f"{number} of these {error}" for error, number in errors.items()])
 
 

@@ -8,8 +8,8 @@ from conftest import THOROUGH, assert_nothing_left
 
 from bench import blows, quorum
 from bench.blows import SERVERS, Blow, Schedule, Stop
-from bench.claimant import CountedRedlock
-from bench.claims import Claim, claims, pairs, within
+from bench.claimant import VAIN, CountedRedlock
+from bench.claims import Claim, Outcome, claims, pairs, within
 from bench.lives import side_by_side
 from bench.mutants import FromAfter, Half, NoDrift
 from bench.trials import AHEAD, FORGET, REMEMBER, carry_out
@@ -43,11 +43,16 @@ def library():
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
+BEGAN = [{"t": 0.0, "kind": "began", "lane": "lab", "detail": {"lanes": [ONE, OTHER, *SERVERS], "servers": SERVERS}}]
+FAULT, RESTART = ("fault began", "fault ended"), {"fault": "restart", "memory": False}
+
+
 def stay(who, begin, validity, left=None, number=1):
     """The events of one hold."""
     event = {"lane": who, "task": f"{who}-{number}"}
     acquired = {**event, "kind": "acquired", "t": begin, "lease": validity, "detail": {"granted": SERVERS[:3]}}
-    return [acquired] + ([] if left is None else [{**event, "kind": "left", "t": left}])
+    events = [acquired, {**event, "kind": "entered", "t": begin}]
+    return events + ([] if left is None else [{**event, "kind": "left", "t": left}])
 
 
 def test_a_claim_ends_with_its_validity_or_when_the_lock_is_given_back():
@@ -80,7 +85,7 @@ def judged(*jobs):
     """Whether there were two valid holders, for each of ``jobs``: (schedule, lock, what becomes of servers, library)."""
     outcomes = list(side_by_side(carry_out, jobs))
     for outcome in outcomes:
-        assert outcome.contended or outcome.pairs, str(outcome)
+        assert outcome.contended, str(outcome)
         assert outcome.strikes or not outcome.schedule.blows, str(outcome)
     return [bool(outcome.pairs) for outcome in outcomes], outcomes
 
@@ -124,7 +129,7 @@ def test_clocks_that_run_apart_and_stops_are_what_validity_is_for():
     assert all(len(outcome.claims) > 1 for outcome in outcomes)
 
 
-# What is drawn -------------------------------------------------------------------------------------------------------
+# What is drawn, and told ---------------------------------------------------------------------------------------------
 
 
 def test_a_seed_always_draws_the_same_and_another_something_else():
@@ -145,22 +150,35 @@ def test_no_drawn_schedule_has_two_valid_holders(private_tmp):
     assert_nothing_left(private_tmp)
 
 
-def test_the_table_says_what_was_tried_and_draws_what_went_wrong(private_tmp, monkeypatch):
-    monkeypatch.setattr(quorum, "CASES", (quorum.REDLOCK, quorum.CONTROLS[0]))
-    monkeypatch.setattr(quorum, "CONTROLS", quorum.CONTROLS[:1])
-    monkeypatch.setattr(quorum, "MUTANTS", ())
-    monkeypatch.setattr(quorum, "draw", lambda seed: dataclasses.replace(RESTARTED, seed=seed, lease=1.2, seconds=1.2))
-    monkeypatch.setattr(quorum, "PICTURES", private_tmp / "pictures")
-    rows = quorum.measure(1)
-    assert rows[0] == ("Redlock: schedules that count", "1 of 1")
-    assert dict(rows[:5])["  pairs of valid holders"] == "0, in 0 schedules"
-    assert dict(rows[5:])["  faults inside a hold"] == "3: 3 restarts"
-    assert rows[-2] == ("  pairs of valid holders", "1, in 1 schedule (seeds 0)")
-    what, path = rows[-1]
-    assert what == "  the picture of seed 0" and (private_tmp / "pictures" / "forgetful-0.svg").read_text().count(
-        "granted"
-    )
-    assert path == str(private_tmp / "pictures" / "forgetful-0.svg")
+def test_the_table_says_what_was_tried_and_draws_what_went_wrong(tmp_path, monkeypatch):
+    def told(case, seeds):
+        """A hold during which a server is restarted, and another one where that has forgotten. Nothing happens with seed 0."""
+        for seed in seeds:
+            restarts = [{"t": 1.1, "kind": kind, "lane": "lock1", "detail": RESTART} for kind in FAULT] if seed else []
+            second = stay(OTHER, 1.2, 0.5) if seed and case.restarted == FORGET else []
+            vain = {"t": 2.0, "kind": "finished", "lane": OTHER, "detail": {VAIN: [1.15, 1.25, 1.75]}}
+            events = [*BEGAN, *stay(ONE, 1.0, 0.5), *restarts, *second, vain]
+            yield Outcome(blows.draw(seed), tuple(sorted(events, key=lambda event: event["t"])))
+
+    monkeypatch.setattr(quorum, "outcomes", told)
+    monkeypatch.setattr(quorum, "movable_clocks", lambda: False)
+    monkeypatch.setattr(quorum, "PICTURES", tmp_path / "pictures")
+    rows = quorum.measure(2)
+    assert rows[:5] == [
+        ("Redlock: schedules that count", "2 of 3"),
+        ("  holds", "2"),
+        ("  contended attempts", "4, 2 to 2 in a schedule"),
+        ("  faults inside a hold", "2: 2 restarts"),
+        ("  pairs of valid holders", "0, in 0 schedules"),
+    ]
+    picture = tmp_path / "pictures" / "forgetful-1.svg"
+    assert rows[9:11] == [
+        ("  pairs of valid holders", "2, in 2 schedules (seeds 1 and 2)"),
+        ("  the picture of seed 1", str(picture)),
+    ]
+    assert "Two inside together" in picture.read_text()
+    assert rows[11] == (quorum.CONTROLS[1].what, "not tried: no libfaketime that can move clocks was found here")
+    assert [what for what, _ in rows[12::5]] == [f"{mutant.what}: schedules that count" for mutant in quorum.MUTANTS]
 
 
 def test_a_seed_is_shown_with_its_events_and_its_picture(private_tmp, monkeypatch, capsys):
