@@ -15,6 +15,7 @@ _HOMES = {
     "move_clock": "lab",
     "pause": "lab",
     "preflight": "lab",
+    "promote": "lab",
     "restart": "lab",
     "slow": "lab",
     "compare": "lab",

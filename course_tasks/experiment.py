@@ -81,7 +81,8 @@ def client(server, pid, process=None, again=True):
     """
     here = place.lab()
     path = here.link(process, server) if process else here.socket(server)
-    return redis.Redis(unix_socket_path=str(path), **({} if again else {"retry": None}))
+    how = {} if again else {"retry": None}
+    return redis.Redis(unix_socket_path=str(path), password=here.password(server), **how)
 
 
 def clients(present, pid):

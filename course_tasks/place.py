@@ -34,6 +34,17 @@ class Place:
         """The directory in which the server called ``name`` keeps what is to outlive it."""
         return self.path / f"{name}.disk"
 
+    def password_file(self, name):
+        """The file with the password of the server called ``name``, where it has one."""
+        return self.path / f"{name}.password"
+
+    def password(self, name):
+        """The password of the server called ``name``; None where it has none."""
+        try:
+            return self.password_file(name).read_text()
+        except FileNotFoundError:
+            return None
+
     def clock(self, name):
         """The file that says how far the wall clock of the server called ``name`` is ahead, where it can be moved."""
         return self.path / f"{name}.clock"

@@ -16,6 +16,7 @@ _HOMES = {
     "move_clock": "faults",
     "pause": "faults",
     "preflight": "checks",
+    "promote": "faults",
     "restart": "faults",
     "slow": "link_faults",
 }

@@ -186,3 +186,28 @@ def move_clock(server, seconds, *, when=None, after=None):
     made with ``clocks=True``.
     """
     return MoveClock(who=server, seconds=shift("seconds", seconds), when=when, after=after)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Promote(Fault):
+    """See :func:`promote`."""
+
+    action: ClassVar[str] = "promote"
+    hits: ClassVar[tuple] = ("replicas",)
+
+    def begin(self, lab, record, name):
+        record("fault began", lane=name, detail={"fault": "promote"})
+        lab.servers.promote(name)
+        record("fault ended", lane=name, detail={"fault": "promote"})
+
+
+def promote(replica, *, when=None, after=None):
+    """Make a ``replica`` the primary, as a failover does: everybody who asks "lock" asks it from now on.
+
+    It knows what it has received by then, and nothing else. A primary that is still up loses its clients, and nobody finds it any
+    more; kill it before, if it is to have died. ``when`` or ``after`` (seconds) says when, as for :func:`kill`; ``when`` is
+    anyone's event.
+
+    Raises TypeError or ValueError for a bad argument; the run does where no replica is called so.
+    """
+    return Promote(who=replica, when=when, after=after)

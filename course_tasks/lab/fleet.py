@@ -6,6 +6,7 @@ import time
 from course_tasks.lab import directory, faketime
 from course_tasks.lab.arguments import shift
 from course_tasks.lab.errors import LabError
+from course_tasks.lab.settings import Settings
 
 # Seconds for a server to see that its clock was moved. Valkey takes a millisecond: where the processor counts time, it asks the
 # system for it no more often, and counts on in between.
@@ -20,14 +21,14 @@ class Fleet:
     """
 
     def __init__(self, crew):
-        self._crew = crew
+        self._crew, self._settings = crew, Settings(crew)
 
     @property
     def names(self):
         return (*self._crew.lock_servers, *self._crew.replicas)
 
     def __repr__(self):
-        return "\n".join(f"{name}: {self._state(name)}{self._clock(name)}" for name in self.names)
+        return "\n".join(f"{name}: {self._state(name)}{self._role(name)}{self._clock(name)}" for name in self.names)
 
     def kill(self, server):
         """Kill ``server`` (SIGKILL). What it had not written to disk is gone. Killing it twice does no harm."""
@@ -58,10 +59,23 @@ class Fleet:
         ahead = faketime.ahead(self._crew.place, name) + seconds
         self._set_clock(name, ahead)
         deadline = time.monotonic() + NOTICED
-        while self._state(name) == "up" and time.monotonic() < deadline:
-            says, microseconds = self._crew.client(name).time()
+        while self.up(name) and time.monotonic() < deadline:
+            says, microseconds = self._crew.itself(name).time()
             if abs(says + microseconds / 1e6 - time.time() - ahead) < abs(seconds) / 2:
                 return
+
+    def promote(self, replica):
+        """Make ``replica`` the primary: from now on it is "lock" for everybody, and the other replicas that are up replicate it.
+
+        It knows what it has received by now, and nothing else. Where the primary of before is up, its clients' connections are
+        closed, and nobody finds it any more; where it is paused, its clients stay with it, and wait. What is started again
+        afterwards comes back as a replica. Promoting the primary changes nothing.
+        """
+        if replica not in self._crew.replicas:
+            raise ValueError(f"no replica is called {replica!r}; there are {', '.join(self._crew.replicas) or 'none'}")
+        if not self.up(replica):
+            raise LabError(f"{replica} is {self._state(replica)}: only a replica that answers can be promoted.")
+        self._crew.replication.promote(replica)
 
     def lay_ready(self):
         """Lay ready, in the lab's directory, what the servers look for when they start."""
@@ -72,22 +86,38 @@ class Fleet:
         if self._crew.clocks:
             faketime.lay_ready(where, self._crew.clocks)
         self._set_clocks_right()
+        if self._crew.replicas:
+            self._crew.replication.lay_ready()
+
+    def started(self, names):
+        """Those called ``names`` have been started, and answer."""
+        for name in names if self._crew.clocks else ():
+            faketime.forget(self._crew.pid(name))
+        if self._crew.replicas:
+            self._crew.replication.started(names)
+        for name in names:
+            self._settings.remember(name)
 
     def revive(self):
-        """Undo all that was done to the servers: each is up and answers, and its clock is right."""
+        """Undo all that was done to the servers: each is up, in its first role, and answers, and its clock is right."""
         self._set_clocks_right()
         if paused := [name for name in self.names if name in self._crew.stopped]:
             self._crew.send_signal(paused, signal.SIGCONT)
         self._crew.start_servers(self.names)
+        if self._crew.replicas:
+            self._crew.replication.restore()
 
     def clear(self):
-        """Delete all that they hold."""
+        """Delete all that they hold, and set back what was set."""
         for name in self.names:
-            client = self._crew.client(name)
             # One that was paused finds what was sent to it meanwhile, by whoever is gone now; when it answers, it has carried
             # that out.
-            client.ping()
+            self._crew.itself(name).ping()
+            self._settings.restore(name)
+        for client in self._crew.clients:
             client.flushall()
+        if self._crew.replicas:
+            self._crew.replication.await_sync()
 
     def _set_clocks_right(self):
         for name in self.names if self._crew.clocks else ():
@@ -106,6 +136,13 @@ class Fleet:
         if self._state(self._known(server)) == "down":
             raise LabError(f'{server} is down: start it first, with lab.servers.restart("{server}").')
         return server
+
+    def up(self, server):
+        """Whether ``server`` is alive and not paused."""
+        return self._state(server) == "up"
+
+    def _role(self, server):
+        return ", the primary" if self._crew.replicas and server == self._crew.replication.primary else ""
 
     def _clock(self, server):
         off = faketime.ahead(self._crew.place, server) if self._crew.clocks else 0

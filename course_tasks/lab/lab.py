@@ -58,8 +58,6 @@ class Lab(Upkeep):
             raise ValueError(
                 f"replicas replicate a single lock server: say replicas={replicas} or lock_servers={lock_servers}"
             )
-        if replicas:
-            raise ValueError("replicas: not yet")
         servers.binary()  # before anything is closed or made
         mover = clock_mover() if clocks else None
         if not beside:

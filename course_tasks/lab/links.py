@@ -60,7 +60,10 @@ class Links:
         self._lay(pairs)
         for pair in pairs:
             if pair not in self._clients:
-                self._clients[pair] = redis.Redis(unix_socket_path=str(self._crew.place.link(*pair)), retry=None)
+                where = self._crew.place
+                self._clients[pair] = redis.Redis(
+                    unix_socket_path=str(where.link(*pair)), password=where.password(pair[1]), retry=None
+                )
         return Clients(self._clients[pair] for pair in pairs)
 
     def cut(self, who, servers):

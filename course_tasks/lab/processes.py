@@ -15,6 +15,7 @@ from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.fleet import Fleet
 from course_tasks.lab.line import Line
 from course_tasks.lab.links import Links
+from course_tasks.lab.replicas import Replication
 from course_tasks.lab.sending import Sender
 from course_tasks.lab.shown import Processes
 from course_tasks.observation import READY
@@ -37,7 +38,7 @@ class Crew:
         self.durable, self.clocks = durable, clocks
         self.place = place.Place(directory.choose())
         self.stopped = set()
-        self.servers, self.links = Fleet(self), Links(self)
+        self.servers, self.links, self.replication = Fleet(self), Links(self), Replication(self)
         self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
         self._line = Line(self.place)
         self._sender = Sender(self.place.url("broker"), self.client("history"))
@@ -54,6 +55,8 @@ class Crew:
         for name in self.workers:
             self.start(name, worker_command(name))
         self._await({"mail": self._mail_listens, **{worker: self._is_ready(worker) for worker in self.workers}}, called)
+        if self.replicas:
+            self.replication.await_sync()
 
     def _shut_down(self):
         self._sender.close()
@@ -72,15 +75,29 @@ class Crew:
     def client(self, server="lock"):
         """A ``redis.Redis`` client for one of the lab's servers: "broker", "history", "lock" or what the lock servers are called.
 
-        Raises ValueError where no server is called so.
+        "lock" is the primary, where there are replicas; whoever was promoted is that. What you set on a lock server by CONFIG SET
+        holds until the end of the next run. Raises ValueError where no server is called so.
         """
-        if server not in self._clients:
-            known = (*STEADY, *self.servers.names)
-            if server not in known:
-                raise ValueError(f"no server is called {server!r}; the lab has {', '.join(known)}")
+        known = (*STEADY, *self.servers.names)
+        if server not in known:
+            raise ValueError(f"no server is called {server!r}; the lab has {', '.join(known)}")
+        return self._client(server, self.place.socket(server))
+
+    def itself(self, server):
+        """A client for the very process that was started as ``server``, whether or not it is the primary."""
+        return self._client(server, self._socket(server))
+
+    def _client(self, server, path):
+        if path not in self._clients:
             # Without redis-py's ten silent attempts: a server that is not there is not there.
-            self._clients[server] = redis.Redis(unix_socket_path=str(self.place.socket(server)), retry=None)
-        return self._clients[server]
+            self._clients[path] = redis.Redis(
+                unix_socket_path=str(path), password=self.place.password(server), retry=None
+            )
+        return self._clients[path]
+
+    def _socket(self, server):
+        """Where the process that is started as ``server`` listens."""
+        return self.replication.own_socket(server) if self.replicas else self.place.socket(server)
 
     @property
     def clients(self):
@@ -99,6 +116,10 @@ class Crew:
     def warden_pid(self):
         """The pid of the process from which all the others descend."""
         return self._line.pid
+
+    def pid(self, name):
+        """The pid of the process that was started as ``name``, the last of them."""
+        return self._pids[name]
 
     def start(self, name, command):
         """Start the process ``name`` with ``command`` (a list); its log is the one of that name."""
@@ -119,18 +140,18 @@ class Crew:
         """
         since = time.monotonic() if since is None else since
         status = self._line.call("status")
-        for name in names:
-            if name not in status:
-                self.start(name, self._server_command(name))
+        missing = [name for name in names if name not in status]
+        for name in missing:
+            self.start(name, self._server_command(name))
         self._await({name: self._answers(name) for name in names}, since)
-        if self.clocks:
-            for name in names:
-                faketime.forget(self._pids[name])
+        self.servers.started([name for name in missing if name not in STEADY])
 
     def _server_command(self, name):
         if name in STEADY:
             return servers.command(self.place, name)
-        command = servers.command(self.place, name, self.durable)
+        command = servers.command(self.place, name, self.durable, self._socket(name))
+        if self.replicas:
+            command = self.replication.command(name, command)
         return faketime.carrying(self.place, name, command) if self.clocks else command
 
     def end(self, names):
@@ -195,7 +216,7 @@ class Crew:
     def _answers(self, name):
         def question():
             with contextlib.suppress(redis.ConnectionError):
-                return self.client(name).ping()
+                return self.itself(name).ping()
 
         return question
 

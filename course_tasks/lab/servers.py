@@ -34,16 +34,16 @@ def binary():
         return found
 
 
-def command(where, name, durable=False):
+def command(where, name, durable=False, socket=None):
     """The command line of the server called ``name`` in the lab at ``where`` (a Place): a Unix socket, no TCP, no disk.
 
-    ``durable``: it writes every change to disk before it answers, in a directory of its own, and reads that when it starts.
-    The directory must be there.
+    ``socket`` is the path of the socket; None for the one that bears its name. ``durable``: it writes every change to disk before
+    it answers, in a directory of its own, and reads that when it starts. The directory must be there.
     """
     return [
         binary(),
         *("--port", "0"),
-        *("--unixsocket", str(where.socket(name))),
+        *("--unixsocket", str(socket or where.socket(name))),
         *("--unixsocketperm", "700"),
         *("--save", ""),
         *("--dir", str(where.disk(name) if durable else where.path)),
