@@ -3,9 +3,9 @@
 import random
 from dataclasses import dataclass
 
+from bench.fleet import FIVE
 from course_tasks.history.wording import listing
 
-SERVERS = tuple(f"lock{number}" for number in range(1, 6))
 LEASE, SECONDS = 0.5, 1.8
 HOLD = (0.4, 1.4)  # leases, from and to
 HOLDS = 5  # about as many as there are in a schedule
@@ -84,7 +84,7 @@ def _blow(chance, nth, contenders):
         nth,
         after=LEASE * chance.uniform(0, 0.5),
         what=what,
-        servers=tuple(sorted(chance.sample(SERVERS, chance.randint(1, most)))),
+        servers=tuple(sorted(chance.sample(FIVE, chance.randint(1, most)))),
         seconds={"restart": chance.uniform(0, 0.1), "kill": 0.0}.get(what, LEASE * chance.uniform(0.1, 1.2)),
         who=chance.choice(("holder", *contenders)) if what == "cut" else None,
     )

@@ -13,6 +13,7 @@ from course_tasks import kinship
 from course_tasks.lab import faketime, servers
 from course_tasks.place import Place
 
+FIVE = tuple(f"lock{number}" for number in range(1, 6))
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 # Processes are killed here, and the machine is not: what a server has written need not be on the disk itself.
 UNHURRIED = ("--appendfsync", "no")

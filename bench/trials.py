@@ -11,10 +11,9 @@ import time
 
 import redis
 
-from bench.blows import SERVERS
 from bench.claimant import Claimant
 from bench.claims import Outcome
-from bench.fleet import Fleet, private_place
+from bench.fleet import FIVE, Fleet, private_place
 from bench.links import Links
 from bench.lives import Life, Stage
 
@@ -139,7 +138,7 @@ def carry_out(schedule, lock, restarted, library=None):
     """
     with (
         private_place() as where,
-        Fleet(where, SERVERS, durable=restarted != FORGET, library=library) as fleet,
+        Fleet(where, FIVE, durable=restarted != FORGET, library=library) as fleet,
         Links(fleet, schedule.rates) as links,
     ):
         trial = Trial(schedule, lock, restarted, fleet, links)

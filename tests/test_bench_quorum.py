@@ -7,9 +7,10 @@ import pytest
 from conftest import THOROUGH, assert_nothing_left
 
 from bench import blows, quorum
-from bench.blows import SERVERS, Blow, Schedule, Stop
+from bench.blows import Blow, Schedule, Stop
 from bench.claimant import VAIN, CountedRedlock
 from bench.claims import Claim, Outcome, claims, pairs, within
+from bench.fleet import FIVE
 from bench.lives import side_by_side
 from bench.mutants import FromAfter, Half, NoDrift
 from bench.trials import AHEAD, FORGET, REMEMBER, carry_out
@@ -20,8 +21,8 @@ ONE, OTHER = "contender1", "contender2"
 TWO = {ONE: 1.0, OTHER: 1.0}
 
 # Somebody holds the lock, by all five servers, for longer than it takes three of them, or two, to be back after a restart.
-RESTARTED = Schedule(0, TWO, (Blow(1, 0.05, "restart", SERVERS[:3]),), (), lease=2.0, hold=(0.9, 0.9), seconds=2.0)
-TWO_RESTARTED = dataclasses.replace(RESTARTED, blows=(Blow(1, 0.05, "restart", SERVERS[:2]),))
+RESTARTED = Schedule(0, TWO, (Blow(1, 0.05, "restart", FIVE[:3]),), (), lease=2.0, hold=(0.9, 0.9), seconds=2.0)
+TWO_RESTARTED = dataclasses.replace(RESTARTED, blows=(Blow(1, 0.05, "restart", FIVE[:2]),))
 
 # Whoever holds it stays until its lease is over. By its slow clock, that is 20 ms later than by the servers'.
 SLOW = Schedule(0, {**TWO, ONE: 0.99, OTHER: 0.99}, (), (), lease=2.0, hold=(1.1, 1.2), seconds=4.5)
@@ -43,14 +44,14 @@ def library():
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
-BEGAN = [{"t": 0.0, "kind": "began", "lane": "lab", "detail": {"lanes": [ONE, OTHER, *SERVERS], "servers": SERVERS}}]
+BEGAN = [{"t": 0.0, "kind": "began", "lane": "lab", "detail": {"lanes": [ONE, OTHER, *FIVE], "servers": FIVE}}]
 FAULT, RESTART = ("fault began", "fault ended"), {"fault": "restart", "memory": False}
 
 
 def stay(who, begin, validity, left=None, number=1):
     """The events of one hold."""
     event = {"lane": who, "task": f"{who}-{number}"}
-    acquired = {**event, "kind": "acquired", "t": begin, "lease": validity, "detail": {"granted": SERVERS[:3]}}
+    acquired = {**event, "kind": "acquired", "t": begin, "lease": validity, "detail": {"granted": FIVE[:3]}}
     events = [acquired, {**event, "kind": "entered", "t": begin}]
     return events + ([] if left is None else [{**event, "kind": "left", "t": left}])
 
@@ -74,7 +75,7 @@ def test_a_planted_pair_is_found_and_one_after_the_other_is_none():
 
 
 def test_what_lies_within_a_claim_of_somebody_elses():
-    found = [Claim(ONE, 1.0, 2.0, SERVERS)]
+    found = [Claim(ONE, 1.0, 2.0, FIVE)]
     assert within(found, [(OTHER, 1.5), (ONE, 1.5), (OTHER, 2.5), (None, 1.9)]) == [(OTHER, 1.5), (None, 1.9)]
 
 
@@ -106,7 +107,7 @@ def test_servers_that_forget_let_two_in_and_servers_that_remember_do_not(private
     assert found == [False, True, False, True]
     assert list(map(verdict, outcomes)) == ["valid", "invalid", "valid", "invalid"]
     restarts = [event for event in outcomes[0].strikes if event["detail"]["fault"] == "restart"]
-    assert [event["lane"] for event in restarts] == list(SERVERS[:3])
+    assert [event["lane"] for event in restarts] == list(FIVE[:3])
     assert_nothing_left(private_tmp)
 
 

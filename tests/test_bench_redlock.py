@@ -6,17 +6,18 @@ import pytest
 import redis
 from conftest import assert_nothing_left
 
-from bench import redlock
-from bench.fleet import Fleet, private_place
+from bench import stopped
+from bench.fleet import FIVE, Fleet, private_place
 from bench.links import Links
 from bench.lives import apart
+from bench.peers import REDLOCK_PY
 from bench.turns import Turns
 
 
 @pytest.fixture
 def fleet(private_tmp):
     """Five servers; afterwards, nothing is left of them."""
-    with private_place() as where, Fleet(where, redlock.SERVERS) as fleet:
+    with private_place() as where, Fleet(where, FIVE) as fleet:
         yield fleet
     assert_nothing_left(private_tmp)
 
@@ -26,25 +27,25 @@ def sockets(fleet):
 
 
 def test_blocks_with_a_stopped_server_and_without(fleet, monkeypatch):
-    monkeypatch.setattr(redlock, "STOPPED_ROUNDS", 2)
-    monkeypatch.setattr(redlock, "STOPPED_BLOCK", 20)
-    rows = redlock.ours_stopped(fleet, sockets(fleet))
+    monkeypatch.setattr(stopped, "ROUNDS", 2)
+    monkeypatch.setattr(stopped, "BLOCK", 20)
+    rows = stopped.ours_stopped(fleet, sockets(fleet))
     assert rows[-1] == ("  failed", "0 of 40")
     assert all(fleet.answers(name) for name in fleet.names)
 
 
 def test_a_peer_that_hangs_is_given_up_and_its_lock_with_it(fleet, monkeypatch):
-    monkeypatch.setattr(redlock, "PATIENCE", 1)
-    assert redlock.peer_stopped(fleet, redlock.REDLOCK_PY, sockets(fleet)) == "not even one in 1 s"
+    monkeypatch.setattr(stopped, "PATIENCE", 1)
+    assert stopped.peer_stopped(fleet, REDLOCK_PY, sockets(fleet)) == "not even one in 1 s"
     for name in fleet.names:
         with fleet.client(name) as client:
             assert client.dbsize() == 0
 
 
 def test_a_peer_whose_clients_are_impatient_says_what_becomes_of_it(fleet, monkeypatch):
-    monkeypatch.setattr(redlock, "PEER_USES", 1)
+    monkeypatch.setattr(stopped, "PEER_USES", 1)
     limited = {"socket_timeout": 0.1, "retry": None}
-    said = redlock.peer_stopped(fleet, redlock.REDLOCK_PY, sockets(fleet), **limited)
+    said = stopped.peer_stopped(fleet, REDLOCK_PY, sockets(fleet), **limited)
     assert said.endswith(" s each, once, 1 of these MultipleRedlockException")
 
 
