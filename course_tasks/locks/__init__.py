@@ -1,4 +1,4 @@
-"""Locks on one Redis server that you could ship, each with a lease, one file each. Their arguments are redis-py's.
+"""Locks that you could ship, each with a lease, one file each: on one Redis server, and on several. Arguments as redis-py's.
 
 They import nothing else of the course. ``commands`` is what they share: commands that are sent exactly once.
 """

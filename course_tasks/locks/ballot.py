@@ -47,11 +47,6 @@ class Ballot:
         """How many have answered, other than with an error."""
         return sum(not isinstance(reply, Exception) for reply in self.replies.values())
 
-    @property
-    def refusals(self):
-        """How many have nothing of this hold: a script's 0."""
-        return sum(reply == 0 for reply in self.replies.values())
-
 
 class Census(Ballot):
     """A Ballot that asks who has something: its votes are how many name the same one, at most."""

@@ -17,8 +17,8 @@ LONGEST = threading.TIMEOUT_MAX  # seconds, 292 years: nothing here can wait for
 class Hold:
     """One time that a lock is asked for; and held, if the answer is yes, until it is given back.
 
-    ``token`` is what the lock's key holds meanwhile, ``taker`` the thread that asks, ``pid`` its process, ``remedy`` what can
-    be sent if it is interrupted, ``answer`` what the server said. By ``time.monotonic()``, it was ``asked`` for then, the
+    ``token`` is what the lock's key holds meanwhile, ``taker`` the thread that asks, ``pid`` its process, ``remedy`` what
+    gives it back if it is interrupted, ``answer`` what the server said. By ``time.monotonic()``, it was ``asked`` for then, the
     lease runs ``until`` then at least, and the lock is free ``by`` then at the latest. ``over`` is whether it was found to be
     lost: an answer that comes later doesn't change that. ``spare`` seconds more than DRIFT are allowed for.
     """

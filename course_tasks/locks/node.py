@@ -61,6 +61,7 @@ class Node:
             now = time.monotonic()
             self._due = now + RESTS * (now - start)
             return False
+        self.error = None
         self.descriptor = self.connection._sock.fileno()  # redis-py has no public way to wait on several connections
         self._torn = False
         return True
@@ -95,7 +96,7 @@ class Node:
 
     def _take_reply(self):
         try:
-            reply = self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            reply, self.error = self.connection.read_response(disable_decoding=True, disconnect_on_error=False), None
         except ResponseError as error:
             reply = self.error = error
         ballot = self.owed[0]

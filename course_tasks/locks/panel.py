@@ -20,7 +20,7 @@ class Panel:
         self._stocks, self._limit, self.undo = stocks, limit, undo
         self.quorum = majority(len(stocks))
         self.nodes = [stock.take() for stock in stocks]
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal's handler may release what its own thread is extending
 
     def ask(self, ballot, limit=None):
         """Put ``ballot`` to every server; return it when it is decided, at the latest after ``limit`` seconds."""
@@ -40,10 +40,9 @@ class Panel:
             for stock, node in zip(self._stocks, nodes, strict=False):
                 stock.put_back(node)
 
-    @property
-    def holders(self):
-        """How many servers may have the hold, as far as one knows."""
-        return sum(node.undo is self.undo for node in self.nodes)
+    def may_hold(self, ballot):
+        """How many servers may have the hold, after what they said to ``ballot``: a script's 0 is a no."""
+        return sum(node.undo is self.undo and ballot.replies.get(node) != 0 for node in self.nodes)
 
     def _write(self, ballot):
         """To those that are connected first: connecting takes its time, and meanwhile they can answer.

@@ -4,16 +4,15 @@ import logging
 import random
 
 from redis.exceptions import ConnectionError
-from redis.sentinel import SentinelConnectionPool
 
-from course_tasks.locks.ballot import Ballot, Census, Packed, majority
+from course_tasks.locks.ballot import Ballot, Census, Packed
 from course_tasks.locks.base import BaseLock
 from course_tasks.locks.hold import DRIFT, LONGEST, milliseconds
 from course_tasks.locks.lease import LeaseLock
-from course_tasks.locks.likeness import pool_of
 from course_tasks.locks.lost import BRIEFLY
 from course_tasks.locks.node import stock_of
 from course_tasks.locks.panel import Panel
+from course_tasks.locks.separate import separate
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +20,82 @@ ROUNDING = 0.002  # seconds: servers count whole milliseconds, and DRIFT of a sh
 
 
 class Redlock(BaseLock):
-    """A lock on several independent servers, held by whoever a majority of them granted it to.
+    """A lock on several independent servers: whoever a majority of them granted it to has it, until the lease is over.
 
-    ``clients`` is a list of ``redis.Redis``, one for each server. ``node_timeout``: seconds that a server is given to answer, at
-    most half of the lease. The other arguments are LeaseLock's; the pause between two tries is random, ``sleep`` on average.
+    The races and failures that it closes:
+
+    - At 0 s worker 1 takes a lock on one server. At 1 s that server dies. Either nobody has a lock until it is back; or a
+      replica takes its place that never heard of the key, and at 1.1 s worker 2 is inside as well. So there are five servers
+      here that know nothing of each other, and three have to say yes. Worker 1 has the lock from A, B and C, and A dies: worker
+      2 gets D and E at most. Two majorities have a server in common, and each server has one key.
+    - At 0.0 s worker 1 asks A, and A is silent. At 5 s it gives up and asks B; of a lease of 10 s half is gone. So all are
+      asked before any answer is awaited, on a connection each, and acquire() returns with the third yes, or when three have
+      become impossible. A server that is silent costs nothing while the others answer.
+    - At 0.0 s worker 1 asks five servers, and C stands still. It gets the lock without C, and gives it back at 1 s where it
+      was granted. At 2 s C goes on, and grants it, with nobody left to give it back: one vote less for everybody. So the
+      release goes to every server that was asked, answer or not, on the same connection, where it can't overtake the
+      question. And C is asked nothing more on that connection until it has answered.
+    - At 0.0 s three workers ask at once, and get two servers, two, and one. All wait for 0.1 s, and ask at once again. So who
+      has no majority gives back at once what it got, and the pause is random.
+    - At 0 s worker 1 asks for 10 s. A grants that at 0 s, C, slow, at 4 s. Counted from the last answer the lock would be
+      worker 1's until 14 s; A and B are free at 10 s. So ``validity`` counts from before the first question, and is shorter
+      by 1 % and 2 ms: clocks don't run alike, and servers count whole milliseconds. An answer with which nothing is left is
+      no success.
+    - At 0 s worker 1 has the lock for 10 s from all five. "10 s more" is heard by A, B and C alone, and again "10 s more" by C, D
+      and E: each time a majority says yes, and only on C does the lease run until 30 s. So extend() tells every server how
+      long the lease is to be from now on, and a majority has to say yes to that.
+
+    What it does not promise, and what it stands on:
+
+    - The servers' clocks run alike, to a hundredth, and don't jump. At 0 s worker 1 has the lock from A, B and C; C's wall clock
+      is set forward by a minute, and its key expires; at 1 s worker 2 has it from C, D and E. Both are inside.
+    - Nobody who holds it is paused without looking at ``validity`` afterwards. At 0 s worker 1 takes the lock for 10 s and is
+      paused; at 11 s worker 2 takes it; at 12 s worker 1 writes. To look at ``validity`` before one writes makes that gap
+      small. It doesn't close it: the pause, or a slow network, may come between the look and the write.
+    - What would close it, a number that grows with every hold (see FencedLock), is not to be had here: servers that know
+      nothing of each other can't count together, and the random token says nothing about who came later. There is no ``fence``
+      (Kleppmann 2016, https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html; the answer of Redlock's
+      author: http://antirez.com/news/101).
+    - The servers don't forget. C is restarted without persistence at 1 s, and at 2 s worker 2 has the lock from C, D and E.
+      Either each change is on disk before it is answered (``appendonly yes``, ``appendfsync always``), or a server that was
+      down is started only when the longest lease is over. A replica that takes a server's place may have forgotten too.
+    - A question that was under way when its connection broke may arrive later than the release, which then went over a new
+      one. Its lease begins on that server when it arrives, and bounds it. A connection on which nothing was answered for a
+      minute is given up as well (``node.PATIENCE``); if the server is there again then, the release comes first on the new one.
+
+    It is no consensus: nothing is agreed on but who has the lock now. It is not fair, and taking one's own lock again waits for
+    oneself. While a majority of the servers is down, nobody gets the lock; acquire() waits, or says False, and a warning is
+    logged. Three servers put up with the loss of one, five with two. An even number works and gains nothing: of four, three are
+    a majority, so one may fail, as of three.
+
+    ``clients`` is a list of ``redis.Redis``, one for each server. ``node_timeout`` is how long a server is given to answer, in
+    seconds, and to connect; no longer than the client's socket_timeout, and at most half of the lease; a hundredth or less is
+    usual. A server that could not be reached is tried again at once where that was refused, and where it was silent so that it
+    takes a twentieth of the time at most. ``sleep`` is the mean of the pause between two tries. The other arguments
+    are LeaseLock's, and so are its deviations from redis-py's Lock. The algorithm is that of the Redis documentation
+    (https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/), the 2 ms those of its first implementation
+    (https://github.com/antirez/redlock-rb). Besides:
+
+    ===============================  ====================================  ======================================================
+    other Redlocks, many of them     this one                              because
+    ===============================  ====================================  ======================================================
+    asks one server after the other  writes to all, then reads             a silent one would use up the lease
+    waits for all                    waits for a majority                  the same
+    an error of one is raised        counts as a no                        a majority is enough
+    releases where it was granted    wherever it was asked                 an answer that was late may have been a yes
+    ... on any connection            behind the question, on the same one  it could arrive first
+    writes to who doesn't answer     asks it no second time                its socket fills up, and then writing waits
+    measures by the wall clock       by the monotonic clock                that one is set, and jumps
+    doesn't say what is left         ``validity``                          the holder must know when to stop
+    waits 0.2 s, and again           at random, ``sleep`` on average       who collided would collide again
+    a client that tries again        sends once, as LeaseLock              the second try finds the first one's key, and says no
+    too few answer                   acquire() says False, logs a warning  a minority that is left decides nothing
+    too few answer a release         LockOutcomeUnknown                    the lock may stand for the rest of its lease
+    nobody could be sent a release   ConnectionError; may be called again  nothing was done
+    ``locked()`` of one server       what a majority says                  one alone may have kept what was lost
+    too few answer that              ConnectionError                       both would be a guess
+    five databases of one server     ValueError                            they fail together
+    ===============================  ====================================  ======================================================
     """
 
     def __init__(
@@ -69,18 +140,18 @@ class Redlock(BaseLock):
         panel = Panel(self._stocks, self.node_timeout)
         try:
             panel.ask(ballot)
+            silent = len(self._stocks) - ballot.answered
+            if ballot.votes < panel.quorum <= ballot.votes + silent:
+                raise self._error("whether it is held can't be said", ballot, panel)
+            return ballot.votes >= panel.quorum
         finally:
             panel.close()
-        silent = len(self._stocks) - ballot.answered
-        if ballot.votes < panel.quorum <= ballot.votes + silent:
-            raise ConnectionError(f"Whether the lock {self.name!r} is held can't be said: {self._count(ballot)}")
-        return ballot.votes >= panel.quorum
 
     def _reach(self, clients):
-        self._stocks = [stock_of(client) for client in _separate(clients)]
+        self._stocks = [stock_of(client) for client in separate(clients)]
         self._encode = clients[0].connection_pool.get_encoder().encode
         self._key = self._encode(self.name)
-        self._is_answered = True
+        self._was_answered = True
 
     def _encoded(self, token):
         return self._encode(token)
@@ -94,8 +165,8 @@ class Redlock(BaseLock):
         if ballot.votes >= panel.quorum:
             return tuple(where for where, node in enumerate(panel.nodes) if ballot.replies.get(node) == b"OK")
         panel.tell(Ballot(undo, undoing=True))
+        self._warn_of_silence(ballot, panel)
         self._part(hold)
-        self._warn_of_silence(ballot)
         return None
 
     def _extend(self, hold, seconds, replace):
@@ -116,9 +187,10 @@ class Redlock(BaseLock):
             hold.may_be_longer(span / 1000, replace)
         if ballot.votes >= panel.quorum:
             return True
-        if panel.holders - ballot.refusals < panel.quorum:
+        if panel.may_hold(ballot) < panel.quorum:
             return False
-        self._check_asked(ballot, "extended")
+        if not ballot.asked:
+            raise self._error("it can't be extended", ballot, panel)
         raise self._unknown("whether its lease was extended", hold.clears_in)
 
     def _give_back(self, hold):
@@ -126,15 +198,15 @@ class Redlock(BaseLock):
         if not panel:
             return False  # another thread did
         ballot = panel.ask(Ballot(panel.undo, 1, undoing=True))
-        holders = panel.holders
-        if holders >= panel.quorum:
-            self._check_asked(ballot, "released")
+        may_hold = panel.may_hold(ballot)
+        if may_hold >= panel.quorum and not ballot.asked:
+            raise self._error("it can't be released", ballot, panel)
         self._part(hold)
         if ballot.votes >= panel.quorum:
             return True
-        if ballot.votes + holders < panel.quorum:
+        if ballot.votes + may_hold < panel.quorum:
             return False
-        if holders < panel.quorum:
+        if may_hold < panel.quorum:
             raise self._unknown("it is not held any more; whether it was until now", 0.0)
         raise self._unknown("whether it was released", hold.clears_in)
 
@@ -153,45 +225,15 @@ class Redlock(BaseLock):
     def _pause(sleep):
         return min(random.uniform(0, 2 * sleep), LONGEST)
 
-    def _check_asked(self, ballot, what):
-        if not ballot.asked:
-            raise ConnectionError(f"The lock {self.name!r} can't be {what}: {self._count(ballot)}")
+    def _warn_of_silence(self, ballot, panel):
+        """Where too few answered to make a majority: once, and again when that was over for a while."""
+        before, self._was_answered = self._was_answered, ballot.answered >= panel.quorum
+        if before and not self._was_answered:
+            logger.warning("%s", self._error("it can't be acquired", ballot, panel))
 
-    def _warn_of_silence(self, ballot):
-        """Where too few answered to make a majority: once, and again when that was over."""
-        was_answered, self._is_answered = self._is_answered, ballot.answered >= majority(len(self._stocks))
-        if was_answered and not self._is_answered:
-            logger.warning("The lock %r can't be acquired: %s", self.name, self._count(ballot))
-
-    def _count(self, ballot):
-        """Who answered, as the end of a sentence."""
-        servers = len(self._stocks)
-        return f"{ballot.answered} of {servers} servers answered, {majority(servers)} are needed."
-
-
-def _separate(clients):
-    """``clients``, if they are a list of clients of different servers. TypeError or ValueError otherwise."""
-    if not isinstance(clients, list | tuple):
-        raise TypeError(
-            f"Redlock takes a list of clients, one for each of its servers, not a {type(clients).__name__}. "
-            "For a lock on one server there is LeaseLock."
+    def _error(self, what, ballot, panel):
+        errors = "; ".join(dict.fromkeys(str(node.error) for node in panel.nodes if node.error))
+        return ConnectionError(
+            f"The lock {self.name!r}: {what}, for {ballot.answered} of {len(self._stocks)} servers answered, and {panel.quorum} "
+            f"have to." + (f" ({errors})" if errors else "")
         )
-    if not clients:
-        raise ValueError("Redlock needs servers: a list of clients, one for each; three or five are usual.")
-    places = [_place(client) for client in clients]
-    for number, place in enumerate(places):
-        if place in places[:number]:
-            raise ValueError(
-                f"clients[{places.index(place)}] and clients[{number}] are of the same server, {place}. It would have more than "
-                "one vote, and databases of one server fail together: give each client a server of its own."
-            )
-    return clients
-
-
-def _place(client):
-    """Where the server of ``client`` is, as far as its settings say: two databases of one server are at the same place."""
-    pool = pool_of(client)
-    if isinstance(pool, SentinelConnectionPool):
-        return f"{pool.service_name} of {', '.join(map(_place, pool.sentinel_manager.sentinels))}"
-    settings = pool.connection_kwargs
-    return settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
