@@ -35,7 +35,8 @@ class Lab(Upkeep):
     with the list of their clients, in that order. ``replicas``: how many replicas "lock" has, 0 to 3. ``durable=True``: a lock
     server writes each change to disk before it answers, so that it remembers after a restart. ``clocks=True``: the wall clocks
     of lock servers can be moved, by :func:`move_clock`; :func:`movable_clocks` says whether that works on this machine.
-    ``lab.lock_servers`` are the names, ``lab.clients`` clients for them, and ``lab.servers`` stops and starts them by hand.
+    ``lab.lock_servers`` are the names, ``lab.clients`` clients for them, ``lab.servers`` stops and starts them by
+    hand, and ``lab.links`` cuts others off from them.
 
     A kernel has one lab: making another closes the one before, so a cell can simply be run again. It is closed by
     :meth:`close`, on leaving a ``with``, and when the kernel restarts, stops or dies; nothing is left then.
