@@ -21,14 +21,16 @@ LOOPBACK = "127.0.0.1"
 PORTS = 20  # how many ports are tried: somebody may take one that was free a moment ago
 IN_SYNC = 30.0  # seconds until a replica that is not in sync counts as stuck
 LOOK = 0.005  # seconds between two looks at it
-# The last two: a replica that comes has no reason to wait 5 s for others; and what it is sent goes into no file, from which a
-# server would remember, when it is started again, what it should have forgotten.
+# The last three: a replica that comes has no reason to wait 5 s for others. What it is sent goes into no file, from which a
+# server would remember, when it is started again, what it should have forgotten. And what is kept for replicas that fall behind,
+# 10 MB by default, counts as memory in use: under a limit (maxmemory), keys would have to go to make room for it.
 SETTINGS = f"""\
 bind {LOOPBACK}
 requirepass {{password}}
 masterauth {{password}}
 repl-diskless-sync-delay 0
 repl-diskless-load swapdb
+repl-backlog-size 64kb
 """
 
 
