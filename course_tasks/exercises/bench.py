@@ -84,31 +84,36 @@ class Bench:
         """A ``redis.Redis`` for a server of this check's own, which is started when it is first asked for. It may be
         passed to a call.
         """
+        return self._serve(["redis"])[0]
+
+    @functools.cached_property
+    def clients(self):
+        """A list of five such clients, each for a server of its own: "lock1" to "lock5"."""
+        return self._serve([f"lock{number}" for number in range(1, 6)])
+
+    def _serve(self, called):
+        """Clients for servers that are ``called`` so, and are started together."""
         import redis
 
         from course_tasks.lab import servers
         from course_tasks.place import Place
 
-        where = Place(self.directory)
-        with open(where.log("redis"), "wb") as log:
-            server = subprocess.Popen(
-                servers.command(where, "redis"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=kinship.die_with_parent,
-            )
-        self._ends.append(server.kill)
-        client = redis.Redis(unix_socket_path=str(where.socket("redis")), retry=None)
+        where, clients = Place(self.directory), []
+        for server_name in called:
+            with open(where.log(server_name), "wb") as log:
+                server = subprocess.Popen(
+                    servers.command(where, server_name),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=kinship.die_with_parent,
+                )
+            self._ends.append(server.kill)
+            clients.append(redis.Redis(unix_socket_path=str(where.socket(server_name)), retry=None))
         deadline = time.monotonic() + READY
-        while True:
-            try:
-                client.ping()
-                return client
-            except redis.ConnectionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
+        for client in clients:
+            _await(client, deadline)
+        return clients
 
     @functools.cached_property
     def lab(self):
@@ -170,6 +175,20 @@ class Bench:
             raise Stop(not_yet("stopped", f"The lab of this check broke off: {what}.")) from error
         mishaps.stop_at_run(run, lab.logs, options.get("if_locked") == "wait" or method == "contend", may_raise)
         return run
+
+
+def _await(client, deadline):
+    """Return when the server of ``client`` answers; raises redis.ConnectionError where it doesn't by then."""
+    import redis
+
+    while True:
+        try:
+            client.ping()
+            return
+        except redis.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _one_by_one(function, arguments):
