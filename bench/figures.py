@@ -23,5 +23,5 @@ def percentile(values, hundredths):
 def total(outcomes, number):
     """The sum of ``number(outcome)`` over the ``outcomes`` of schedules, and in which there was any."""
     seeds = [outcome.schedule.seed for outcome in outcomes if number(outcome)]
-    of = f" (seeds {listing(seeds, 5)})" if seeds else ""
-    return f"{sum(map(number, outcomes)):,}, in {count(len(seeds), 'schedule')}{of}"
+    where = f", in {count(len(seeds), 'schedule')} (seeds {listing(seeds, 5)})" if seeds else ""
+    return f"{sum(map(number, outcomes)):,}{where}"
