@@ -3,6 +3,7 @@
 import secrets
 import socket
 import stat
+from operator import attrgetter
 
 import psutil
 import pytest
@@ -310,6 +311,23 @@ def test_workers_that_know_the_promoted_one_find_the_first_one_again(clean):
     """They are the same processes in the next run, and a connection to one that only replicates would be good for nothing."""
     run = run_until(clean, Setnx, every=0.2, takes=0, faults=promote("replica1", when="entered"), until={"released": 6})
     assert faults_of(run) == [("fault began", "replica1", "promote"), ("fault ended", "replica1", "promote")]
+    as_before(clean)
+
+
+@pytest.mark.parametrize("where", ["replication.started", "servers._settings.remember"])
+def test_a_start_that_was_interrupted_is_finished_by_the_next_run(clean, monkeypatch, where):
+    """The server is up by then, and has neither a port nor a role, or is not known yet with its settings."""
+    part, _, method = where.rpartition(".")
+    whole = attrgetter(part)(clean)
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole, method, interrupted)
+    for name in ("replica1", "lock"):
+        with pytest.raises(KeyboardInterrupt):
+            clean.servers.restart(name)
+    monkeypatch.undo()
     as_before(clean)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import sys
+import time
 from pathlib import Path
 
 # What loads a library into a program that starts. In a lab that is a link in its directory, which is where the warden starts
@@ -23,6 +24,10 @@ LOADING = (
 )
 NAME = "libfaketime.1.dylib" if sys.platform == "darwin" else "libfaketime.so.1"
 SYSTEM = ("/usr/lib/*", "/usr/lib*", "/usr/local/lib", "/opt/homebrew/lib")  # Debian, Fedora, one's own, Homebrew
+
+# Seconds for a server to notice that its clock was moved. Valkey takes a millisecond: where the processor counts time, it asks
+# the system for it no more often, and counts on in between.
+NOTICED = 1.0
 
 
 def candidates():
@@ -61,6 +66,16 @@ def set_ahead(where, name, seconds):
 def ahead(where, name):
     """How many seconds the clock of the server called ``name`` is ahead of the true time."""
     return float(where.clock(name).read_text())
+
+
+def noticed(client, ahead, leap):
+    """Wait until the server of ``client`` goes by a clock so many seconds ``ahead``, after a ``leap`` of so many; is it so?"""
+    deadline = time.monotonic() + NOTICED
+    while time.monotonic() < deadline:
+        seconds, microseconds = client.time()
+        if abs(seconds + microseconds / 1e6 - time.time() - ahead) < leap / 2:
+            return True
+    return False
 
 
 def forget(pid):

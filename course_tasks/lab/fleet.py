@@ -1,16 +1,11 @@
 """The lock servers of a lab: killed, paused and started again, by hand or by a fault, and whole again for the next run."""
 
 import signal
-import time
 
 from course_tasks.lab import directory, faketime
 from course_tasks.lab.arguments import shift
 from course_tasks.lab.errors import LabError
 from course_tasks.lab.settings import Settings
-
-# Seconds for a server to see that its clock was moved. Valkey takes a millisecond: where the processor counts time, it asks the
-# system for it no more often, and counts on in between.
-NOTICED = 1.0
 
 
 class Fleet:
@@ -22,6 +17,7 @@ class Fleet:
 
     def __init__(self, crew):
         self._crew, self._settings = crew, Settings(crew)
+        self._welcomed = {}  # name -> run id, which every start of a server gives anew
 
     @property
     def names(self):
@@ -58,11 +54,8 @@ class Fleet:
             raise LabError("The clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True).")
         ahead = faketime.ahead(self._crew.place, name) + seconds
         self._set_clock(name, ahead)
-        deadline = time.monotonic() + NOTICED
-        while self.up(name) and time.monotonic() < deadline:
-            says, microseconds = self._crew.itself(name).time()
-            if abs(says + microseconds / 1e6 - time.time() - ahead) < abs(seconds) / 2:
-                return
+        if self.up(name):  # else it will notice in its own time
+            faketime.noticed(self._crew.itself(name), ahead, abs(seconds))
 
     def promote(self, replica):
         """Make ``replica`` the primary: from now on it is "lock" for everybody, and the other replicas that are up replicate it.
@@ -89,14 +82,18 @@ class Fleet:
         if self._crew.replicas:
             self._crew.replication.lay_ready()
 
-    def started(self, names):
-        """Those called ``names`` have been started, and answer."""
-        for name in names if self._crew.clocks else ():
-            faketime.forget(self._crew.pid(name))
+    def welcome(self, names):
+        """Those called ``names`` answer. Do what is to be done with each that has been started since the last time."""
+        told = {name: self._crew.itself(name).info("server") for name in names}
+        new = [name for name in names if told[name]["run_id"] != self._welcomed.get(name)]
+        if self._crew.clocks:
+            for name in new:
+                faketime.forget(told[name]["process_id"])
         if self._crew.replicas:
-            self._crew.replication.started(names)
-        for name in names:
+            self._crew.replication.started(new)
+        for name in new:
             self._settings.remember(name)
+            self._welcomed[name] = told[name]["run_id"]
 
     def revive(self):
         """Undo all that was done to the servers: each is up, in its first role, and answers, and its clock is right."""

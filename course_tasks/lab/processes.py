@@ -117,10 +117,6 @@ class Crew:
         """The pid of the process from which all the others descend."""
         return self._line.pid
 
-    def pid(self, name):
-        """The pid of the process that was started as ``name``, the last of them."""
-        return self._pids[name]
-
     def start(self, name, command):
         """Start the process ``name`` with ``command`` (a list); its log is the one of that name."""
         self._commands[name] = command
@@ -140,11 +136,11 @@ class Crew:
         """
         since = time.monotonic() if since is None else since
         status = self._line.call("status")
-        missing = [name for name in names if name not in status]
-        for name in missing:
-            self.start(name, self._server_command(name))
+        for name in names:
+            if name not in status:
+                self.start(name, self._server_command(name))
         self._await({name: self._answers(name) for name in names}, since)
-        self.servers.started([name for name in missing if name not in STEADY])
+        self.servers.welcome([name for name in names if name not in STEADY])
 
     def _server_command(self, name):
         if name in STEADY:
