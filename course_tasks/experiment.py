@@ -103,6 +103,12 @@ def lock_clients(present, pid):
     return of_all[0] if len(of_all) == 1 else of_all
 
 
+def primary():
+    """The server that "lock" stands for now, where it has replicas; else None."""
+    here = place.lab()
+    return here.primary if here else None
+
+
 def recorder(run, lane):
     """What writes the events of ``lane`` into the history of ``run``: a Recorder, or outside a lab one that writes nothing."""
     return Recorder(client("history", os.getpid()), run, lane) if place.lab() else unheard

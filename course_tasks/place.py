@@ -14,6 +14,7 @@ import platformdirs
 VARIABLE = "COURSE_TASKS_LAB"
 PROCESS = "COURSE_TASKS_PROCESS"  # where a lab has started this process: the name under which it did, such as "worker1"
 PLAIN_REDIS = "redis://localhost:6379/0"
+ITSELF = "-itself"  # ends the name of the socket of a server whose own name leads to whichever of several is the primary
 
 
 class Place:
@@ -25,6 +26,12 @@ class Place:
     def socket(self, name):
         """The Unix socket of the server called ``name``: ``"broker"``, ``"history"``, ``"lock"``, ``"lock3"`` or ``"mail"``."""
         return self.path / f"{name}.sock"
+
+    @property
+    def primary(self):
+        """The server to which the path of "lock" leads now, by its name; None where it leads nowhere: there are no replicas."""
+        path = self.socket("lock")
+        return path.readlink().stem.removesuffix(ITSELF) if path.is_symlink() else None
 
     def link(self, process, server):
         """The Unix socket by which ``process`` reaches ``server`` in a run whose links may be cut or slowed."""

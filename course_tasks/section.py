@@ -138,9 +138,12 @@ def _lease(lock, attempt):
 def _granted(lock, servers):
     """What the history is told of who granted ``lock``: names of ``servers``; or None, where the lock doesn't say.
 
-    A lock says so by its attribute ``granted``, a tuple of positions among the clients that it was made with.
+    A lock says so by its attribute ``granted``, a tuple of positions among the clients that it was made with. Of one that says
+    nothing it is known where there are replicas: it was the primary.
     """
     granted = _attribute(lock, "granted", tuple)
+    if granted is None and (primary := experiment.primary()):
+        return {"granted": [primary]}
     if granted is None or not all(type(position) is int and position in range(len(servers)) for position in granted):
         return None
     return {"granted": [servers[position] for position in granted]}

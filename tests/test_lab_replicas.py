@@ -378,6 +378,8 @@ def test_a_failover_with_the_link_cut_lets_a_second_one_in(lab):
     run = failover(lab, Hasty, cut("replica1", "lock", after=0))
     assert kinds(run).count("entered") == 2
     assert run.verdict.outcome == "invalid"
+    granted = [detail["granted"] for detail in run.events.loc[run.events["kind"] == "acquired", "detail"]]
+    assert granted == [["lock"], ["replica1"]]
     assert faults_of(run) == [
         ("fault began", "replica1", "cut"),
         ("fault began", "lock", "kill"),

@@ -16,6 +16,7 @@ import time
 import redis
 
 from course_tasks.lab.errors import LabError, last_lines
+from course_tasks.place import ITSELF
 
 LOOPBACK = "127.0.0.1"
 PORTS = 20  # how many ports are tried: somebody may take one that was free a moment ago
@@ -61,7 +62,7 @@ class Replication:
 
     def own_socket(self, name):
         """Where the server called ``name`` itself listens, whoever is the primary."""
-        return self._crew.place.socket(f"{name}-itself" if name == self._first else name)
+        return self._crew.place.socket(name + ITSELF if name == self._first else name)
 
     def started(self, names):
         """The servers called ``names`` have been started: give each a port and its part. They need not be in sync yet."""
