@@ -455,6 +455,30 @@ def extending_never_touches_anothers_at_any_moment(ground):
             assert ground.left() <= 10, place
 
 
+@promise
+def extensions_at_once_are_each_counted_from_what_was_there(ground):
+    """Their answers may be heard in another order than that in which the server carried them out."""
+    for mine, other in (([20], [25, True]), ([25, True], [20])):
+        for place in ground.places(lambda lock, mine=mine: (lock.acquire(), lock.extend(*mine))):
+            locks = []
+            thread = threading.Thread(
+                target=lambda locks=locks, other=other: raised(lambda: locks[0].extend(*other)), daemon=True
+            )
+
+            def meanwhile(thread=thread):
+                thread.start()
+                thread.join(0.2)  # it may have to wait for this one
+
+            with ground.at(place, meanwhile, thread_local=False) as lock:
+                locks.append(lock)
+                if lock.acquire(blocking=False):
+                    raised(lock.extend, *mine)
+                thread.join(LONG)
+                left = ground.left()
+                assert lock.validity <= left, place
+                assert not lock.validity or left <= lock._hold.clears_in, place
+
+
 # Waiting ------------------------------------------------------------------------------------------------------------
 
 
@@ -638,6 +662,25 @@ def a_thread_can_if_the_lock_is_told_so(ground):
     assert in_a_thread(lock.owned) is True
     assert in_a_thread(lambda: raised(lock.release)) is None
     assert ground.token() is None
+
+
+@promise
+def what_another_thread_acquires_during_a_release_is_kept(ground):
+    found = []
+    for place in ground.places(acquire_and_release):
+        locks, taken = [], []
+
+        def take(locks=locks, taken=taken):
+            if ground.token() is None:
+                taken.append(in_a_thread(lambda: acquire_once(locks[0])))
+
+        with ground.at(place, take, thread_local=False) as lock:
+            locks.append(lock)
+            raised(acquire_and_release, lock)
+            if taken == [True]:
+                found.append(place)
+                assert lock.owned() and lock.validity > 0, place
+    assert found
 
 
 @promise

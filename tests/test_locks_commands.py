@@ -18,7 +18,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from servers import playing
 
 from course_tasks.breakpoints import Breakpoint, Trace, watched
-from course_tasks.locks import LeaseLock, LockOutcomeUnknown, lost
+from course_tasks.locks import FairLock, LeaseLock, LockOutcomeUnknown, lost
 from course_tasks.locks.commands import commands_of
 from course_tasks.locks.likeness import BOUND
 from course_tasks.locks.lost import ReplyLost
@@ -401,6 +401,19 @@ def test_an_interrupt_while_the_answer_is_awaited_leaves_no_lock(server, interru
         assert interrupted(lock.acquire)
     assert server.client().get("mail") is None
     assert lock.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("kind", [LeaseLock, FairLock])
+def test_who_is_interrupted_does_not_wait_for_a_server_that_is_silent(server, interrupted, kind, connected):
+    """Undoing is tried once, where there may be something to undo."""
+    lock = kind(server.client(), "mail")
+    if connected:
+        lock.locked()
+    start = time.monotonic()
+    with server.stopped():
+        assert interrupted(lock.acquire)
+        assert time.monotonic() - start < server.client().connection_pool.connection_kwargs["socket_timeout"] / 2
 
 
 @pytest.mark.parametrize("waiting", [True, False])

@@ -122,11 +122,19 @@ class ForgetsToRelease(redis.lock.Lock):
         self.local.token = None
 
 
+class ForgetsEveryHold(LeaseLock):
+    """Also one that is not what it released."""
+
+    def release(self):
+        super().release()
+        self._here.hold = None
+
+
 class CountsFromTheAnswer(LeaseLock):
     """Its lease begins when it hears of it."""
 
-    def _try(self, token):
-        given = super()._try(token)
+    def _try(self, hold):
+        given = super()._try(hold)
         if given:
             self._hold.until = time.monotonic() + self.timeout
         return given
@@ -144,6 +152,14 @@ class CountsOnEveryExtension(LeaseLock):
     def extend(self, additional_time, replace_ttl=False):
         self._hold.until += additional_time
         return super().extend(additional_time, replace_ttl)
+
+
+class WaitsForNoOther(LeaseLock):
+    """Extends while another thread does."""
+
+    def _extend(self, hold, seconds, replace):
+        hold.mutex = contextlib.nullcontext()
+        return super()._extend(hold, seconds, replace)
 
 
 class LooksOnce(LeaseLock):
@@ -198,12 +214,14 @@ BROKEN = {
     EntersAnyway: ("a_with_never_enters_without_the_lock",),
     SaysNothing: ("a_with_says_that_the_lock_was_lost",),
     ForgetsToRelease: ("one_holds_it_at_a_time", "only_what_was_acquired_can_be_released"),
+    ForgetsEveryHold: ("what_another_thread_acquires_during_a_release_is_kept",),
     CountsFromTheAnswer: ("its_validity_is_measured_from_before_the_question",),
     CountsOnMore: (
         "it_is_free_again_when_its_lease_is_over",
         "its_validity_is_never_more_than_the_server_has_left",
     ),
     CountsOnEveryExtension: ("a_lost_reply_to_an_extension_adds_no_time_twice",),
+    WaitsForNoOther: ("extensions_at_once_are_each_counted_from_what_was_there",),
     LooksOnce: ("it_waits_until_the_lock_is_free",),
     OneThread: ("a_thread_can_if_the_lock_is_told_so",),
     OneScript: ("it_works_with_a_server_that_forgot_the_scripts",),

@@ -7,7 +7,7 @@ from lock_contract import Ground, Kind, in_a_fork, in_a_thread, raised
 from redis.crc import key_slot
 from servers import serving
 
-from course_tasks.locks import FencedLock, LeaseLock, RenewingLock
+from course_tasks.locks import FairLock, FencedLock, LeaseLock, Redlock, RenewingLock
 from course_tasks.locks.keys import beside
 
 
@@ -45,8 +45,8 @@ class FencedAfterwards(LeaseLock):
 
     fence = None
 
-    def _try(self, token):
-        if not super()._try(token):
+    def _try(self, hold):
+        if not super()._try(hold):
             return False
         self.fence = self._commands.look("INCR", "fence")
         return True
@@ -115,6 +115,12 @@ def test_renewed_and_fenced(server):
     assert fences(lock, 2) == [1, 2]
     with lock:
         assert not lock.lost.is_set() and lock.validity > 0
+
+
+def test_what_takes_the_lock_in_another_way_is_refused():
+    for bases in ((FairLock, FencedLock), (FencedLock, FairLock), (Redlock, FencedLock)):
+        with pytest.raises(TypeError, match="Unfenced"):
+            type("Unfenced", bases, {})
 
 
 @given(strategies.text("a{}:", min_size=1, max_size=8), strategies.sampled_from([b"fence", b"queue"]))

@@ -48,7 +48,11 @@ def test_it_is_held_for_longer_than_its_lease(server):
     with lock:
         renewed.wait_for(4)
         assert time.monotonic() - start > ROOMY * 4 / 3 * 0.99
-        assert lock.owned() and 0 < lock.validity <= server.client().pttl("mail") / 1000 <= ROOMY
+        client = server.client()
+        assert lock.owned() and 0 < client.pttl("mail") / 1000 <= ROOMY
+        then, validity = time.monotonic(), lock.validity
+        left = client.pttl("mail") / 1000
+        assert 0 < validity <= left + time.monotonic() - then
         assert not RenewingLock(server.client(), "mail").acquire(blocking=False)
     assert set(renewed) == {lock} and lost == [] and not lock.lost.is_set()
     assert not lock.locked() and lock.validity == 0.0
@@ -179,14 +183,18 @@ def test_callbacks_see_the_hold(server, thread_local):
     assert seen[0] == (True, False, True)
 
 
-def test_a_callback_may_release_it(server):
+@pytest.mark.parametrize("thread_local", [True, False])
+def test_a_callback_may_release_it(server, thread_local):
     errors = Heard()
-    lock = RenewingLock(
-        server.client(), "mail", ROOMY, thread_local=False, on_renewed=lambda lock: errors.append(raised(lock.release))
-    )
+
+    def release(lock):
+        errors.append(raised(lock.release))
+
+    lock = RenewingLock(server.client(), "mail", ROOMY, thread_local=thread_local, on_renewed=release)
     lock.acquire()
     errors.wait_for(1)
     assert errors == [None] and not lock.locked()
+    assert lock.validity == 0.0
     assert isinstance(raised(lock.release), LockError)
 
 

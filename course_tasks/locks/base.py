@@ -6,7 +6,7 @@ import time
 
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
-from course_tasks.locks.hold import LONGEST, new_token, not_negative
+from course_tasks.locks.hold import LONGEST, Hold, new_token, not_negative
 from course_tasks.locks.holder import Holder, undone_if_interrupted
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class BaseLock(Holder):
         return self
 
     def __exit__(self, kind, error, traceback):
+        hold = self._hold
         try:
             self.release()
         except RedisError as problem:
@@ -56,26 +57,27 @@ class BaseLock(Holder):
                 raise
             logger.warning("Leaving the lock %r: %s", self.name, problem)
         except BaseException:
-            self._forsake(self._hold)  # it may have been interrupted before release() had begun
+            self._forsake(hold)  # it may have been interrupted before release() had begun
             raise
 
     @undone_if_interrupted
     def acquire(self, sleep=None, blocking=None, blocking_timeout=None, token=None):
-        """Take the lock and return True; False where somebody else had it, at the last try.
+        """Take the lock and return True; False where somebody else had it, at the last try (or the answer came too late).
 
         ``sleep``, ``blocking`` and ``blocking_timeout`` are the lock's own unless given. ``token`` (bytes or str) takes the
         place of a random one for each try; it must be one that no other hold has, before or after: a release that is still
         under way would end that one too.
 
         Each try waits for the server no longer than the client's socket_timeout, and as long again to undo one that was
-        not answered. Raises LockOutcomeUnknown where that failed too; redis-py's ConnectionError or TimeoutError where
-        certainly nothing was acquired. Whatever else ends it (Ctrl-C, a soft time limit), what it had acquired is given back.
+        not answered; beside that, for a connection where there is none. Raises LockOutcomeUnknown where that failed too;
+        redis-py's ConnectionError or TimeoutError where certainly nothing was acquired. Whatever else ends it (Ctrl-C, a
+        soft time limit), what it had acquired is given back by one more message; if that is lost, its lease ends it.
         """
         sleep = self.sleep if sleep is None else not_negative(sleep, "sleep", LONGEST)
         blocking = self.blocking if blocking is None else blocking
         stop = self._end_of(self.blocking_timeout if blocking_timeout is None else blocking_timeout)
         token = None if token is None else self._encoded(token)
-        while not self._try(new_token() if token is None else token):
+        while not self._try(Hold(new_token() if token is None else token)):
             left = stop - time.monotonic()
             if not blocking or left <= 0:
                 return False
@@ -89,15 +91,15 @@ class BaseLock(Holder):
         TimeoutError says that nothing could be sent, the lock is still held, and release() may be called again. Where it is
         interrupted, the lock is given back nevertheless.
         """
+        hold = self._own("release")
         try:
-            released = self._give_back(self._own("release"))
-            self._here.hold = None
+            released = self._give_back(hold)
+            hold.ended = True
         except RedisError as error:
-            if isinstance(error, LockError):  # otherwise nothing was sent
-                self._here.hold = None
+            hold.ended = isinstance(error, LockError)  # otherwise nothing was done
             raise
         except BaseException:
-            self._forsake(self._hold)
+            self._forsake(hold)
             raise
         if not released:
             raise LockNotOwnedError("Cannot release a lock that's no longer owned", self.name)

@@ -28,7 +28,9 @@ class Commands:
     """Sends commands, each once, over connections made as those of ``pool`` (a client's connection pool) are.
 
     Several threads may send at once; a process that was forked makes connections of its own. A reply is waited for as
-    long as the client's ``socket_timeout`` says, or ``likeness.BOUND`` seconds where it says nothing.
+    long as the client's ``socket_timeout`` says, or ``likeness.BOUND`` seconds where it says nothing. An interrupt between two
+    steps of redis-py's own may cost a connection, one of as many as the pool may have, but never leaves a pool that hangs:
+    the mutex of a ConnectionPool is taken and given back in C, and a BlockingConnectionPool's queue is a Stack.
     """
 
     def __init__(self, pool):
@@ -48,6 +50,8 @@ class Commands:
         connection = pool.get_connection()
         try:
             connection.check_health()
+            if remedy:
+                remedy.due = True
             write(connection, command)
             try:
                 return read(connection, command)
@@ -69,8 +73,11 @@ class Commands:
             pool.release(connection)
 
     def post(self, remedy):
-        """Send ``remedy``, unless it was, and hardly wait for it: something was interrupted. Never mind if that fails."""
-        if remedy.written:
+        """Send ``remedy`` if it is due, and hardly wait for it: something was interrupted. Never mind if that fails.
+
+        Where no connection is free, one has to be made first, and that takes as long as the client allows.
+        """
+        if not remedy.due:
             return
         pool = self.pool
         with contextlib.suppress(RedisError):

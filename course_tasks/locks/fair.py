@@ -7,11 +7,10 @@ import time
 from redis.exceptions import LockError
 
 from course_tasks.locks.bell import Bell
-from course_tasks.locks.hold import milliseconds, new_token
+from course_tasks.locks.hold import Hold, milliseconds, new_token
 from course_tasks.locks.holder import undone_if_interrupted
 from course_tasks.locks.keys import beside
 from course_tasks.locks.lease import LeaseLock
-from course_tasks.locks.lost import Remedy
 from course_tasks.locks.turns import ASK, LEAVE, LOOK
 
 
@@ -68,35 +67,37 @@ class FairLock(LeaseLock):
         stop = self._end_of(self.blocking_timeout if blocking_timeout is None else blocking_timeout)
         outcome = None
         while outcome is None:
-            mine = new_token() if token is None else self._encoded(token)
-            outcome = self._wait(mine, stop) if blocking else self._try(mine, "try")
+            hold = Hold(new_token() if token is None else self._encoded(token))
+            outcome = self._wait(hold, stop) if blocking else self._try(hold, "try")
         return outcome
 
-    def _wait(self, token, stop):
-        """Queue under ``token``. True when the lock is given; False when it is too late; None when the place was lost."""
-        leave = Remedy(*self._release_command(token))
+    def _wait(self, hold, stop):
+        """Queue for ``hold``. True when the lock is given; False when it is too late; None when the place was lost."""
         try:
-            with Bell(self._commands, self._queue + b":" + token) as bell:
-                outcome = self._come_in(token, stop, bell)
-            if not outcome:
-                self._commands.post(leave)
+            with Bell(self._commands, self._queue + b":" + hold.token) as bell:
+                outcome = self._come_in(hold, stop, bell)
+            if outcome is False:
+                self._drop(hold)
+            elif outcome is None:
+                # And hear the answer: where the caller named the token, it joins anew, and what leaves must not come after that.
+                self._give_back(hold)
             return outcome
         except LockError:
             raise  # what could be tried to settle it has been
         except BaseException:
             # If this can't be told to the server, it is as with somebody who dies while waiting: a turn is offered in vain.
-            self._commands.post(leave)
+            self._drop(hold)
             raise
 
-    def _come_in(self, token, stop, bell):
+    def _come_in(self, hold, stop, bell):
         # A token joins once. What it sends later only claims, so if that arrives after all is over, it finds nothing to do.
         how = "join"
-        while not self._try(token, how):
+        while not self._try(hold, how):
             how = "claim"
             left = stop - time.monotonic()
             if left <= 0:
                 return False
-            expires = self._commands.look(self.LOOK, *self._place(token))
+            expires = self._commands.look(self.LOOK, *self._place(hold.token))
             if expires is None:
                 return None
             bell.wait(min(left, self.CLAIM_WITHIN, math.inf if expires < 0 else (expires + 1) / 1000))

@@ -54,10 +54,12 @@ class FencedLock(LeaseLock):
     """)
 
     def __init_subclass__(cls):
-        if cls._acquire_command is not FencedLock._acquire_command:
-            raise TypeError(
-                f"{cls.__name__} would take the lock without FencedLock's script, which counts: it has no fence"
-            )
+        for step in ("_ask", "_acquire_command", "_release_command"):
+            if getattr(cls, step) is not getattr(FencedLock, step):
+                raise TypeError(
+                    f"{cls.__name__} would take the lock, or give it back, in another way than FencedLock, whose script "
+                    "counts: it would have no fence."
+                )
 
     @property
     def fence(self):

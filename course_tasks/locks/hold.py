@@ -20,19 +20,23 @@ class Hold:
     ``token`` is what the lock's key holds meanwhile, ``taker`` the thread that asks, ``pid`` its process, ``remedy`` what
     gives it back if it is interrupted, ``answer`` what the server said. By ``time.monotonic()``, it was ``asked`` for then, the
     lease runs ``until`` then at least, and the lock is free ``by`` then at the latest. ``over`` is whether it was found to be
-    lost: an answer that comes later doesn't change that. ``spare`` seconds more than DRIFT are allowed for.
+    lost: an answer that comes later doesn't change that. ``ended`` is whether it was given back: then nobody has it any more,
+    in whichever thread it is known. ``spare`` seconds more than DRIFT are allowed for. Who lengthens the lease takes the
+    ``mutex``: what is added, and to what, must be known before the next one adds to it.
     """
 
     token: bytes
-    taker: threading.Thread
-    pid: int
+    taker: threading.Thread = dataclasses.field(default_factory=threading.current_thread)
+    pid: int = dataclasses.field(default_factory=os.getpid)
     remedy: object = None
     answer: object = None
     asked: float = -math.inf
     until: float = -math.inf
     by: float = -math.inf
     over: bool = False
+    ended: bool = False
     spare: float = 0.0
+    mutex: object = dataclasses.field(default_factory=threading.Lock)
 
     def is_granted(self, answer, lease, asked):
         """The answer is a yes to a lease of so many seconds, which was asked for at ``asked``."""

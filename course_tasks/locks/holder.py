@@ -9,7 +9,7 @@ import types
 from redis.exceptions import LockError, LockNotOwnedError, RedisError
 
 from course_tasks.locks.errors import LockOutcomeUnknown
-from course_tasks.locks.hold import Hold, milliseconds
+from course_tasks.locks.hold import milliseconds
 
 
 def undone_if_interrupted(acquire):
@@ -38,7 +38,8 @@ class Holder:
     - ``_lengthen(hold, span, replace)``: to ``span`` milliseconds from now, or without ``replace`` by so many more than are
       left; returns whether it is still held;
     - ``_give_back(hold)`` returns whether it was still held;
-    - ``_drop(hold)`` gives back what may have been given, wastes no time, and raises nothing: something was interrupted.
+    - ``_drop(hold)`` gives back what may have been given, hardly waits for that, and raises none of redis-py's errors:
+      something was interrupted.
 
     The first three raise LockOutcomeUnknown where that is so, and redis-py's other errors where nothing was done.
     """
@@ -60,19 +61,18 @@ class Holder:
     def _hold(self):
         """The Hold of this thread and process, or None."""
         hold = getattr(self._here, "hold", None)
-        return hold if hold and hold.pid == os.getpid() else None
+        return hold if hold and not hold.ended and hold.pid == os.getpid() else None
 
     def _own(self, what):
         hold = getattr(self._here, "hold", None)
-        if hold is None:
+        if hold is None or hold.ended:
             raise LockError(f"Cannot {what} a lock that's not owned or is already unlocked", self.name)
         if hold.pid != os.getpid():
             raise LockNotOwnedError(f"Cannot {what} a lock that process {hold.pid} took before it forked", self.name)
         return hold
 
-    def _try(self, token, *how):
-        """Ask for the lock once, and return whether it was given; then there is a Hold."""
-        hold = Hold(token, threading.current_thread(), os.getpid())
+    def _try(self, hold, *how):
+        """Ask for the lock once, with ``hold``, and return whether it was given; then that is this thread's."""
         try:
             given = self._is_given(hold, *how)
             if given:
@@ -100,13 +100,14 @@ class Holder:
 
     def _extend(self, hold, seconds, replace):
         span = milliseconds(seconds, "additional_time")
-        if hold.over:
-            raise LockNotOwnedError("Cannot extend a lock that was lost", self.name)
-        asked = time.monotonic()
-        if not self._lengthen(hold, span, replace):
-            hold.over = True
-            raise LockNotOwnedError("Cannot extend a lock that's no longer owned", self.name)
-        hold.is_longer(span / 1000, replace, asked)
+        with hold.mutex:
+            if hold.over:
+                raise LockNotOwnedError("Cannot extend a lock that was lost", self.name)
+            asked = time.monotonic()
+            if not self._lengthen(hold, span, replace):
+                hold.over = True
+                raise LockNotOwnedError("Cannot extend a lock that's no longer owned", self.name)
+            hold.is_longer(span / 1000, replace, asked)
         if not hold.validity:
             raise LockNotOwnedError("The lock was extended too late: that lease is over as well", self.name)
         return True
@@ -114,8 +115,7 @@ class Holder:
     def _forsake(self, hold):
         """Have no more to do with a Hold, or with what was to be one: something was interrupted. None is nothing to do."""
         if hold:
-            if self._hold is hold:
-                self._here.hold = None
+            hold.ended = True
             self._drop(hold)
 
     def _unknown(self, what, clears_in):

@@ -4,6 +4,8 @@ from redis import BlockingConnectionPool, ConnectionPool
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.sentinel import SentinelConnectionPool
 
+from course_tasks.locks.stack import Stack
+
 BOUND = 5.0  # seconds to wait for a reply where the client sets no socket_timeout; redis-py's own default
 
 # Settings that our connections don't take over, by how their names begin: retries; and what makes redis-py wait longer for
@@ -48,6 +50,6 @@ def likeness(pool):
         return lambda: SentinelConnectionPool(service, sentinel, **settings)
     if isinstance(pool, BlockingConnectionPool):
         patience = BOUND if pool.timeout is None else pool.timeout
-        settings |= {"queue_class": pool.queue_class, "timeout": min(patience, settings["socket_timeout"])}
+        settings |= {"queue_class": Stack, "timeout": min(patience, settings["socket_timeout"])}
         return lambda: BlockingConnectionPool(**settings)
     return lambda: ConnectionPool(**settings)

@@ -40,15 +40,18 @@ class ReplyLost(RedisError):
 
 
 class Remedy:
-    """A command, with a Script first, that may safely follow one whose reply nobody heard. ``written``: whether it was sent."""
+    """A command, with a Script first, that may safely follow one whose reply nobody heard.
+
+    ``due`` says whether it is to be sent if something goes wrong: from when the other may have been written, until it was.
+    """
 
     def __init__(self, *command):
         self.command = command
-        self.written = False
+        self.due = False
 
     def write(self, connection):
         write(connection, self.command, whole=True)
-        self.written = True
+        self.due = False
 
     def hurry(self, connection, replies):
         """Write it, and wait BRIEFLY for so many replies, whatever they are.

@@ -70,12 +70,12 @@ class RenewingLock(LeaseLock):
         """
         return getattr(self._here, "lost", self._newest)
 
-    def _try(self, token, *how):
-        if not super()._try(token, *how):
+    def _try(self, hold, *how):
+        if not super()._try(hold, *how):
             return False
         if earlier := getattr(self._here, "keeper", None):  # if it still kept a hold, that is lost: here is another
             earlier.lose()
-        keeper = Keeper(self, self._here.hold)
+        keeper = Keeper(self, hold)
         self._here.keeper, self._here.lost = keeper, keeper.lost
         self._newest = keeper.lost
         try:

@@ -31,7 +31,7 @@ class SingleServerLock(BaseLock):
         return self._commands.encode(token)
 
     def _ask(self, hold, *how):
-        hold.remedy = Remedy(*self._release_command(hold.token))
+        hold.remedy = hold.remedy or Remedy(*self._release_command(hold.token))
         try:
             return self._commands.send(*self._acquire_command(hold.token, *how), remedy=hold.remedy)
         except ReplyLost as lost:
