@@ -249,6 +249,20 @@ def test_a_primary_that_starts_again_without_memory_empties_its_replicas(clean):
     assert lab.client("replica1").get(held) is None
 
 
+def test_a_primary_whose_port_was_taken_while_it_was_down_is_found_at_another(clean):
+    lab = clean
+    (before,) = [address.port for address in listening(pid_of(lab, "lock"))]
+    lab.servers.kill("lock")
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind(("127.0.0.1", before))
+        taker.listen()
+        lab.servers.restart("lock")
+        assert before not in [address.port for address in listening(pid_of(lab, "lock"))]
+        lab.client("lock").set("held", "token")
+        wait_for(lambda: lab.client("lock").wait(2, 100) == 2)
+
+
 def test_a_durable_primary_remembers_and_so_do_its_replicas(module_tmp):
     with Lab(workers=1, replicas=1, durable=True, beside=True) as lab:
         lab.client("lock").set("held", "token")

@@ -17,8 +17,9 @@ class Settings:
     def restore(self, name):
         """Set back what was set on ``name`` since then."""
         first = self._first[name]
-        if changed := {key: first[key] for key, value in self._now(name).items() if value != first[key]}:
-            self._crew.itself(name).config_set(*[word for pair in changed.items() for word in pair])
+        for key, value in self._now(name).items():
+            if value != first[key]:
+                self._crew.itself(name).config_set(key, first[key])
 
     def _now(self, name):
         return {key: value for key, value in self._crew.itself(name).config_get("*").items() if key not in ROLE}
