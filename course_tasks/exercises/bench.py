@@ -118,10 +118,18 @@ class Bench:
     @functools.cached_property
     def lab(self):
         """A private Lab of three workers, started when it is first asked for."""
+        return self._start_lab(workers=3)
+
+    @functools.cached_property
+    def replicated(self):
+        """One of a single worker, whose lock server has two replicas."""
+        return self._start_lab(workers=1, replicas=2)
+
+    def _start_lab(self, **options):
         from course_tasks.lab.lab import Lab
 
         self._stage("starting a lab")
-        lab = Lab(workers=3, live=False)
+        lab = Lab(live=False, **options)
         self._ends.append(lab.close)
         return lab
 
