@@ -12,6 +12,7 @@ module                  what it is about
 ``renewals``            what a renewal must do wherever the lease ends that it renews
 ``killing``             what a lock with a lease must do wherever its holder is killed
 ``quorums``             what taking a lock on several servers must do, whatever befalls some of them
+``troubles``            one call over several servers, some of which are in trouble, and what came of it
 ``comparing``           values compared with those that are right
 ``mishaps``             what can go wrong in any answer
 ``stubs``               whether a lock has been written at all

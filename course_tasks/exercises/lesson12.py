@@ -7,6 +7,7 @@ import redis
 
 from course_tasks.exercises import quorums
 from course_tasks.exercises.definition import Exercise, not_yet, passed
+from course_tasks.exercises.troubles import names
 from course_tasks.exercises.wording import short
 from course_tasks.locks import LeaseLock
 
@@ -30,7 +31,7 @@ def check_quorum(answer, bench):
             return not_yet("whole", f"{there}, your function returns {short(given)}.")
         if 2 * yes <= servers:
             yes = int(yes)
-            one, other = quorums.names(range(1, yes + 1)), quorums.names(range(yes + 1, 2 * yes + 1))
+            one, other = names(range(1, yes + 1)), names(range(yes + 1, 2 * yes + 1))
             return not_yet(
                 "disjoint",
                 f"{there}, your function says {yes}. Then one has a yes from {one or 'nobody'}, another one from "

@@ -1,33 +1,15 @@
-"""What taking a lock on several servers must do, whatever befalls some of them: tried on five real servers, without a lab.
-
-What befalls a server befalls the client that leads to it, at its first command or at each. So it is the same for whatever
-commands the answer sends, one after the other or all at once.
-"""
-
-import contextlib
-import datetime
-import pickle
-import time
-from dataclasses import dataclass
+"""What taking a lock on several servers must do, whatever befalls some of them: tried on five real servers, without a lab."""
 
 import redis
 
-from course_tasks.breakpoints import AFTER, BEFORE, watched
 from course_tasks.exercises.definition import not_yet
+from course_tasks.exercises.troubles import DOWN, SLOW, TAKEN, UNHEARD, moving_clock, names, tried
 from course_tasks.exercises.wording import short
-from course_tasks.history.wording import listing
-from course_tasks.lab.packing import pack
 
-NAME = "mail"
-OURS, THEIRS = b"8c1f-ours", b"47e0-theirs"
 LEASE = 10.0  # seconds; so long that no pause of the machine comes near what is told apart here
 DRIFT = 0.01  # of the lease, as the exercise says
-SLOW = 0.3  # seconds until a slow server's answer arrives
 BRIEF, LATE = 0.5, 0.2  # seconds: a lease that is over before five answers have arrived that take so long each
 CLOSE = 0.01  # seconds between two ways to count the same; the servers count whole milliseconds
-AN_HOUR = 3600.0
-
-TAKEN, DOWN, UNHEARD, SLOWLY = "taken", "down", "unheard", "slow"
 
 # How many servers; what befalls which of them, by number; whether that leaves a majority.
 VOTES = [
@@ -50,13 +32,6 @@ SILENCE = [
     (5, {1: DOWN, 2: DOWN, 4: DOWN}, False),
     (5, {2: UNHEARD, 3: TAKEN, 4: TAKEN}, False),
 ]
-TELL = {
-    TAKEN: "had given the lock to another one",
-    DOWN: "could not be reached",
-    UNHEARD: "did as it was told, but its answer was lost",
-    SLOWLY: f"answered {SLOW} s late",
-}
-
 HINTS = {
     "answer": "Return a number: for how many seconds the lock is yours; 0 where it isn't.",
     "lease": "SET … PX counts in milliseconds, a whole number. Every server is to forget the lock after the lease.",
@@ -79,44 +54,21 @@ HINTS = {
 """For an exercise's findings: the hint for each of those of :func:`takes_by_majority`."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What came of one call, with so many servers ``there`` (a sentence's beginning).
-
-    ``said`` is what was returned, or the redis.RedisError that was raised; ``took`` seconds. ``ours`` are the seconds that each
-    server which has our token would have kept it for, from the return on at most; ``strays`` those of them whose answer was
-    lost, as numbers; ``robbed`` the numbers of those on which another one's lock is gone; ``endless`` whether one has no lease.
-    """
-
-    there: str
-    said: object
-    took: float
-    ours: list
-    strays: list
-    robbed: list
-    endless: bool
-
-    def __str__(self):
-        if isinstance(self.said, redis.RedisError):
-            return f"{self.there} Your function raised {type(self.said).__name__}."
-        return f"{self.there} Your function returned {short(self.said)}."
-
-
 def takes_by_majority(bench, take):
     """It has the lock where a majority says so, for as long as that is true; where not, nothing is left behind.
 
     ``take`` takes (clients, name, token, lease in seconds), and returns for how many seconds it has the lock, or 0. Returns the
     Outcome of a wrong answer, or None. Findings: those of HINTS.
     """
-    found = bench.call(_tried, take, bench.clients, seconds=9.0, what="Your function, tried on five servers,")
+    found = bench.call(_found, take, bench.clients, seconds=9.0, what="Your function, tried on five servers,")
     return not_yet(*found) if found else None
 
 
-def _tried(take, clients):
+def _found(take, clients):
     """(finding, what was seen) for the first thing that is wrong, or None."""
 
     def wrong(servers, troubles, wins, lease=LEASE):
-        trial = _try(take, clients[:servers], troubles, lease)
+        trial = tried(take, clients[:servers], troubles, lease)
         finding = _what_is_wrong(trial, servers // 2 + 1, wins, lease)
         return finding and (finding, f"{trial}{_seen(trial, finding)}")
 
@@ -124,14 +76,14 @@ def _tried(take, clients):
         if found := wrong(servers, troubles, wins):
             return found
     for late, down in ((1, (4, 5)), (5, (1, 2))):  # just a majority, so that each of its leases counts
-        if found := wrong(5, dict.fromkeys(down, DOWN) | {late: SLOWLY}, True):
+        if found := wrong(5, dict.fromkeys(down, DOWN) | {late: SLOW}, True):
             return found
     return _too_late(take, clients) or _by_the_wall(take, clients)
 
 
 def _too_late(take, clients):
     """All say yes, and it takes longer than the lease. One that asks all at once may still be in time."""
-    trial = _try(take, clients, dict.fromkeys(range(1, 6), LATE), BRIEF)
+    trial = tried(take, clients, dict.fromkeys(range(1, 6), LATE), BRIEF)
     finding = _what_is_wrong(trial, 3, bool(trial.ours) and trial.took < BRIEF * (1 - DRIFT), BRIEF)
     if finding in ("minority", "refused", "since"):
         finding = "too_late"
@@ -140,72 +92,11 @@ def _too_late(take, clients):
 
 
 def _by_the_wall(take, clients):
-    with _moving_clock(take) as (moved, move):
-        trial = _try(moved, clients, {1: move}, LEASE)
+    with moving_clock(take) as (moved, move):
+        trial = tried(moved, clients, {1: move}, LEASE)
     if _what_is_wrong(trial, 3, True, LEASE):
         return "wall", f"While it asked, the clock on the wall was set back by an hour. {trial}"
     return None
-
-
-def _try(take, clients, troubles, lease):
-    """The Trial of one call. ``troubles``: number of a server -> what befalls it, seconds of delay, or a function."""
-    for number, client in enumerate(clients, 1):
-        client.delete(NAME)
-        if troubles.get(number) == TAKEN:
-            client.set(NAME, THEIRS, px=60_000)
-    befallen = [watched(client, *_befalls(troubles.get(number))) for number, client in enumerate(clients, 1)]
-    began = time.monotonic()
-    try:
-        said = take(befallen, NAME, OURS, lease)
-    except redis.RedisError as error:
-        said = error
-    ended = time.monotonic()
-    ours, strays, robbed, endless = [], [], [], False
-    for number, client in enumerate(clients, 1):
-        value, left = client.get(NAME), client.pttl(NAME)
-        robbed += [number] if troubles.get(number) == TAKEN and value != THEIRS else []
-        if value == OURS:
-            endless |= left < 0 or left > lease * 1000
-            ours.append(left / 1000 + time.monotonic() - ended)
-            strays += [number] if troubles.get(number) == UNHEARD else []
-    for client in befallen:
-        client.close()
-    return Trial(_told(len(clients), troubles), said, ended - began, ours, strays, robbed, endless)
-
-
-def _befalls(trouble):
-    """The watchers that let ``trouble`` befall a client."""
-    first = [True]
-
-    def watcher(moment, command):
-        if (moment, trouble) == (BEFORE, DOWN):
-            raise redis.ConnectionError("the server could not be reached")
-        if moment == AFTER and first:
-            first.clear()
-            if trouble == UNHEARD:
-                raise redis.TimeoutError("no answer came")
-            elif callable(trouble):
-                trouble()
-            else:
-                time.sleep(SLOW if trouble == SLOWLY else trouble)
-
-    return [watcher] if trouble and trouble != TAKEN else []
-
-
-def names(numbers):
-    """What the servers with these ``numbers`` are called, as a sentence says it."""
-    return listing([f"lock{number}" for number in numbers])
-
-
-def _told(servers, troubles):
-    """The beginning of a sentence about so many servers, of which some were in trouble."""
-    told = [
-        f"{names(those)} {said}"
-        for what, said in TELL.items()
-        if (those := [number for number, trouble in troubles.items() if trouble == what])
-    ]
-    of = f"Of {servers} servers" if servers > 1 else "Of one server"
-    return f"{of}, {'; '.join(told) or 'all were free'}."
 
 
 def _what_is_wrong(trial, quorum, wins, lease):
@@ -243,26 +134,3 @@ def _seen(trial, finding):
     if finding == "theirs":
         return f" Another one's lock is gone from {names(trial.robbed)}."
     return ""
-
-
-@contextlib.contextmanager
-def _moving_clock(take):
-    """``take``, with a clock on the wall that can be moved, and what sets it back by an hour. For this process."""
-    packed, ahead = pack(take), [0.0]
-    real, real_ns, kind = time.time, time.time_ns, datetime.datetime
-
-    class Moved(kind):
-        @classmethod
-        def now(cls, tz=None):
-            return cls.fromtimestamp(time.time(), tz)
-
-        @classmethod
-        def utcnow(cls):
-            return cls.now(datetime.UTC).replace(tzinfo=None)
-
-    time.time, time.time_ns = lambda: real() + ahead[0], lambda: real_ns() + int(ahead[0] * 1e9)
-    datetime.datetime = Moved
-    try:
-        yield pickle.loads(packed), lambda: ahead.__setitem__(0, -AN_HOUR)  # what it has imported is looked up anew
-    finally:
-        time.time, time.time_ns, datetime.datetime = real, real_ns, kind
