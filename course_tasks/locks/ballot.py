@@ -27,25 +27,39 @@ class Packed:
 class Ballot:
     """One round: ``command`` (Packed), and how many ``votes`` it has, replies that equal ``yes``.
 
-    ``undo`` (Packed) is what undoes the command, if anything has to; ``undoing``: it is itself such a one. ``began`` is when,
-    by ``time.monotonic()``; ``asked`` holds the Nodes that it was written to, ``replies`` what each said: an error as the
-    exception.
+    ``undo`` (Packed) is what undoes the command, where it asks for the lock; ``undoing``: it is itself such a one. ``began`` is
+    when, by ``time.monotonic()``; ``asked`` holds the Nodes that it was written to, ``replies`` what each said, an error as
+    the exception; ``silent`` is how many of them were waited for in vain.
     """
 
     def __init__(self, command, yes=None, undo=None, undoing=False):
         self.command, self.yes, self.undo, self.undoing = command, yes, undo, undoing
         self.began = time.monotonic()
         self.asked, self.replies = set(), {}
-        self.votes = 0
+        self.votes = self.silent = 0
 
     def take(self, node, reply):
         self.replies[node] = reply
         self.votes += reply == self.yes
 
     @property
+    def outstanding(self):
+        """How many have been asked and have not replied."""
+        return len(self.asked) - len(self.replies)
+
+    @property
+    def errors(self):
+        return sum(isinstance(reply, Exception) for reply in self.replies.values())
+
+    @property
     def answered(self):
-        """How many have answered, other than with an error."""
-        return sum(not isinstance(reply, Exception) for reply in self.replies.values())
+        """How many have replied with something else than an error."""
+        return len(self.replies) - self.errors
+
+    @property
+    def answering(self):
+        """How many have, or would have if the round hadn't been decided before."""
+        return len(self.asked) - self.errors - self.silent
 
 
 class Census(Ballot):

@@ -64,8 +64,10 @@ class Panel:
 
     def _hear(self, ballot, poll, nodes, limit):
         deadline = time.monotonic() + limit
-        while self._is_open(ballot) and self._attend(ballot, poll, nodes, deadline - time.monotonic()):
-            pass
+        while self._is_open(ballot):
+            if not self._attend(ballot, poll, nodes, deadline - time.monotonic()):
+                ballot.silent = ballot.outstanding
+                break
 
     def _attend(self, ballot, poll, nodes, seconds):
         """Wait so long at most until something can be read or written, and do that; return whether there was anything."""
@@ -98,12 +100,15 @@ class Panel:
             ballot.asked.add(node)
 
     def _is_open(self, ballot):
-        """Whether there is no majority yet, and those whose answer can still be expected could make one."""
-        expected = ballot.votes + len(ballot.asked) - len(ballot.replies)
-        if expected < self.quorum:
-            since = ballot.began - self._limit
-            late = [
-                node for node in self.nodes if node not in ballot.asked and node.owed and node.owed[0].began >= since
-            ]
-            expected += sum(not ballot.undoing or node.undo is self.undo for node in late)
-        return ballot.votes < self.quorum <= expected
+        """Whether it has no majority yet, and may still get one from those whose answers can be expected."""
+        if ballot.votes >= self.quorum:
+            return False
+        expected = ballot.outstanding
+        if ballot.votes + expected >= self.quorum:
+            return True
+        since = ballot.began - self._limit
+        late = [node for node in self.nodes if node not in ballot.asked and node.owed and node.owed[0].began >= since]
+        expected += sum(not ballot.undoing or node.undo is self.undo for node in late)
+        # Who doesn't answer grants nothing; but may have what was granted.
+        possible = expected if ballot.undo else len(self.nodes) - ballot.answered
+        return expected > 0 and ballot.votes + possible >= self.quorum

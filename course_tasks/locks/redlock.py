@@ -1,6 +1,7 @@
 """Redlock: a lock on several independent servers, held by whoever a majority of them granted it to."""
 
 import logging
+import math
 import random
 
 from redis.exceptions import ConnectionError
@@ -163,24 +164,18 @@ class Redlock(BaseLock):
         lease = milliseconds(self.timeout, "timeout")
         ballot = panel.ask(Ballot(Packed("SET", self._key, hold.token, "NX", "PX", lease), b"OK", undo))
         if ballot.votes >= panel.quorum:
+            self._was_answered = True
             return tuple(where for where, node in enumerate(panel.nodes) if ballot.replies.get(node) == b"OK")
         panel.tell(Ballot(undo, undoing=True))
         self._warn_of_silence(ballot, panel)
         self._part(hold)
         return None
 
-    def _extend(self, hold, seconds, replace):
-        milliseconds(seconds, "additional_time")
-        if not replace and hold.validity:
-            # "So many more" than each server has left would be added where an earlier extension is missing, too.
-            seconds += (hold.validity + ROUNDING) / (1 - DRIFT)
-        return super()._extend(hold, seconds, True)
-
     def _lengthen(self, hold, span, replace):
         panel = hold.remedy
         if not panel:
             return False  # another thread gave it back
-        command = Packed("EVAL", LeaseLock.EXTEND.text, 1, self._key, hold.token, span, int(replace))
+        command = self._extend_command(hold, span, replace)
         try:
             ballot = panel.ask(Ballot(command, 1))
         finally:
@@ -192,6 +187,11 @@ class Redlock(BaseLock):
         if not ballot.asked:
             raise self._error("it can't be extended", ballot, panel)
         raise self._unknown("whether its lease was extended", hold.clears_in)
+
+    def _extend_command(self, hold, span, replace):
+        if not replace and hold.validity:
+            span += math.ceil(1000 * (hold.validity + ROUNDING) / (1 - DRIFT))
+        return Packed("EVAL", LeaseLock.EXTEND.text, 1, self._key, hold.token, span, 1)
 
     def _give_back(self, hold):
         panel = hold.remedy
@@ -227,13 +227,13 @@ class Redlock(BaseLock):
 
     def _warn_of_silence(self, ballot, panel):
         """Where too few answered to make a majority: once, and again when that was over for a while."""
-        before, self._was_answered = self._was_answered, ballot.answered >= panel.quorum
+        before, self._was_answered = self._was_answered, ballot.answering >= panel.quorum
         if before and not self._was_answered:
             logger.warning("%s", self._error("it can't be acquired", ballot, panel))
 
     def _error(self, what, ballot, panel):
         errors = "; ".join(dict.fromkeys(str(node.error) for node in panel.nodes if node.error))
         return ConnectionError(
-            f"The lock {self.name!r}: {what}, for {ballot.answered} of {len(self._stocks)} servers answered, and {panel.quorum} "
-            f"have to." + (f" ({errors})" if errors else "")
+            f"The lock {self.name!r}: {what}, for {ballot.answering} of {len(self._stocks)} servers answer, and {panel.quorum} "
+            "have to." + (f" ({errors})" if errors else "")
         )
