@@ -25,7 +25,7 @@ NAME, OURS, THEIRS = "mail", b"3a0c-ours", b"7be2-theirs"
 CAME = "came"  # a key that is there once another one has come in between
 LEASE = 60.0  # seconds; so long that it doesn't end in a check
 BRIEF = 0.2  # seconds that replicas are waited for in vain
-LONG = 5.0  # seconds in which they answer, on a busy machine too
+LONG = 3.0  # seconds in which they answer, on a busy machine too; a client waits no longer than 5 for any answer
 LATE = 200  # milliseconds, each way, by which their links are slow
 
 
@@ -137,10 +137,10 @@ EXERCISES = [
             "unasked": "Between your SET and now the lease may have ended. Delete the key only if it still has your token.",
             "between": "You look, then another one gets the lock, then you delete. It must be one step on the server: a script.",
             "refused": "WAIT takes milliseconds, patience is in seconds. It returns as soon as enough have answered, so let it "
-            "wait; and ask it after the SET, outside of a transaction, in which it doesn't wait.",
+            "wait that long. As many as “replicas” are enough.",
             "lease": "px= is in milliseconds, and lease is in seconds.",
             "unacknowledged": "WAIT answers for what was written before it, and over the same connection. Over a new one nothing "
-            "was written, and each replica has that. How many replicas are connected says nothing.",
+            "was written, and each replica has that; in a transaction it doesn't wait. How many are connected says nothing.",
             "enough": "It is enough if as many as “replicas” have it; the others may be away.",
             "fewer": "Some replica is not enough: as many as “replicas” must have acknowledged it.",
             "endless": "WAIT with 0 milliseconds waits for ever. Is patience, which is in seconds, milliseconds by then?",
