@@ -3,6 +3,7 @@
 import shutil
 import time
 
+import nbformat
 import pytest
 from conftest import ROOT, THOROUGH, assert_nothing_left
 
@@ -36,6 +37,20 @@ def test_lesson_runs_from_top_to_bottom_and_leaves_nothing(path, desk, private_t
             record_property("lesson", (time.monotonic() - begin, path.stem + again))
     assert_nothing_left(private_tmp)
     assert set(desk.rglob("*")) - before == set()
+
+
+HIDE = "from course_tasks.lab import faketime\nfaketime.candidates = lambda: iter(())"
+
+
+@pytest.mark.skipif(not THOROUGH, reason="tests/test_stored_picture.py sees the parts that differ, in no time")
+def test_lesson_13_where_no_clock_can_be_moved(desk, private_tmp, jupyter_elsewhere):
+    client = lessons.client(desk / "13_redlock_on_trial.ipynb", desk)
+    client.nb.cells.insert(0, nbformat.v4.new_code_cell(HIDE, id="hide"))
+    client.execute()
+    shown = {cell.id: cell.outputs for cell in client.nb.cells if cell.cell_type == "code"}
+    assert "can't be moved" in shown["setup"][0].text
+    assert "clock_jump.png" in shown["clock"][-1].data["text/markdown"]
+    assert_nothing_left(private_tmp)
 
 
 @pytest.mark.parametrize("path", lessons.lessons(), ids=lambda path: path.stem)

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_tasks import Lab, compare, interleavings, pause, tasks
+from course_tasks import Lab, compare, cut, interleavings, move_clock, pause, tasks
 from course_tasks.history import theme
-from course_tasks.locks import FairLock, FencedLock, LeaseLock
+from course_tasks.locks import FairLock, FencedLock, LeaseLock, Redlock
 
 ROOT = Path(__file__).resolve().parent.parent
 IMG = ROOT / "img"
@@ -55,17 +55,18 @@ def code():
         figure.savefig(IMG / "code.png", dpi=192)
 
 
-def of_lesson(stem, cell_id, name):
-    """What a cell of a lesson defines as ``name``: a broken lock is written in the lesson that breaks it, and nowhere else."""
+def of_lesson(stem, cell_id, names, known):
+    """What a cell of a lesson defines as ``names``: it is written there, and nowhere else. ``known`` is what it uses, by name."""
     cells = json.loads((ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
-    names = dict(vars(interleavings)) | {each: getattr(interleavings, each) for each in interleavings.__all__}
-    exec("".join(next(cell["source"] for cell in cells if cell["id"] == cell_id)), names)
-    return names[name]
+    known = dict(known)
+    exec("".join(next(cell["source"] for cell in cells if cell["id"] == cell_id)), known)
+    return [known[name] for name in names]
 
 
 def main():
     IMG.mkdir(exist_ok=True)
-    get_then_set = of_lesson("05_get_then_set", "steps", "get_then_set")
+    steps = {each: getattr(interleavings, each) for each in interleavings.__all__}
+    (get_then_set,) = of_lesson("05_get_then_set", "steps", ["get_then_set"], steps)
     save(interleavings.search(get_then_set).timeline(), "counterexample")
     with Lab(workers=3, live=False) as lab:
         short = lab.run(every=3, takes=0.5, seconds=11)
@@ -78,6 +79,12 @@ def main():
         poll, queue = (lab.contend(lock, contenders=4, holds=0.15, seconds=3) for lock in (LeaseLock, FairLock))
         save(compare({"Asking again and again": poll, "A queue": queue}), "waiting")
     code()
+    # Last, for not every machine can move clocks: those that can't are shown this picture in lesson 13.
+    known = {"partial": functools.partial, "Redlock": Redlock, "cut": cut}
+    redlock, split, same = of_lesson("13_redlock_on_trial", "cuts", ["redlock", "split", "same"], known)
+    with Lab(workers=2, lock_servers=5, clocks=True, live=False) as lab:
+        jump = move_clock("lock3", 60, when="entered")
+        save(lab.run(redlock, faults=[*split, jump], **same).timeline(), "clock_jump")
 
 
 if __name__ == "__main__":
