@@ -10,6 +10,8 @@ from course_tasks.exercises import locking
 from course_tasks.exercises.definition import not_yet
 from course_tasks.exercises.wording import place_told
 
+HOLDS = 50  # that are compared: far more than objects can be made before an address is used again
+
 
 def deletes_only_its_own(bench, lock):
     """A ``release()`` leaves the lock alone that another one was given when the lease ended, before it or within it.
@@ -57,6 +59,44 @@ def _released_late(lock, client):
     return None
 
 
+def has_a_token_of_its_own(bench, lock):
+    """No two holds write the same, not even through objects of which one was there when the other was gone.
+
+    ``lock`` as above. Finding: "same_token".
+    """
+    count = bench.call(_holds_until_the_same, lock, bench.client, what="A lock, acquired again and again,")
+    if count is None:
+        return None
+    return not_yet(
+        "same_token",
+        f"{count} locks were made and acquired, one after the other, and two of them had written the same.",
+    )
+
+
+def _holds_until_the_same(lock, client):
+    client.flushall()
+    seen = set()
+    for count in range(1, HOLDS + 1):
+        acquired = locking.attempt(lock(client, locking.NAME))
+        values = _values(client)
+        written = frozenset(values.items())
+        if acquired and written in seen:
+            return count
+        seen.add(written)
+        _end_leases(client, values)
+    return None
+
+
+def _values(client):
+    return {key: client.dump(key) for key in client.keys()}
+
+
+def _end_leases(client, keys):
+    """What the server does when time is over; return whether there was any lease."""
+    leased = [key for key in keys if client.pttl(key) > 0]
+    return bool(leased and client.delete(*leased))
+
+
 def _raised_by(function):
     try:
         function()
@@ -74,17 +114,12 @@ class _Others:
 
     def second(self):
         """The lease ends, as the server does it, and the second one asks."""
-        before = self._values()
-        leased = [key for key in before if self.client.pttl(key) > 0]
-        if leased:
-            self.client.delete(*leased)
+        before = _values(self.client)
+        leased = _end_leases(self.client, before)
         self.has_second = bool(locking.attempt(self.make(self.client)))
-        self.same_value = bool(leased) and self._values() == before
+        self.same_value = leased and _values(self.client) == before
 
     def third(self, *place):
         """The third one asks, at any ``place`` from then on."""
         if self.has_second and not self.both_in:
             self.both_in = bool(locking.attempt(self.make(self.client)))
-
-    def _values(self):
-        return {key: self.client.dump(key) for key in self.client.keys()}

@@ -42,6 +42,8 @@ def check_token_lock(lock, bench):
         return wrong
     if wrong := killing.frees_itself(bench, lock) or leases.deletes_only_its_own(bench, lock):
         return wrong
+    if wrong := leases.has_a_token_of_its_own(bench, lock):
+        return wrong
     run = bench.run(functools.partial(lock, timeout=2.5))
     if run.verdict.outcome != "valid":
         return not_yet("together", run.verdict.sentence, run)
@@ -145,6 +147,8 @@ EXERCISES = [
             "theirs": "Delete the key only if it has your token. If not, it is somebody else's, or nobody's.",
             "same_value": "Both had written the same into the key, so a release can't tell whose it is. Make a new random "
             "token in each acquire().",
+            "same_token": "id() is an address, which is used again when its object is gone. So is the number of a process, and "
+            "other machines have the same ones. What nobody ever had is random: secrets.token_hex(16), in each acquire().",
             "between": "You look, then the lease ends and somebody else gets the lock, then you delete. It has to be one step "
             "on the server: a script, DELIFEQ, or a transaction that watches the key from before you look.",
             "silent": "Whoever comes too late must learn it: raise LockNotOwnedError, from redis.exceptions. What does the "

@@ -132,6 +132,32 @@ class NamedAfterTheProcess(Compared):
         return self.client.set(self.name, self.token, nx=True, px=int(self.timeout * 1000)) is True
 
 
+@fails("07.1", "same_token")
+class NamedAfterItsAddress(Compared):
+    def acquire(self):
+        self.token = hex(id(self))
+        return self.client.set(self.name, self.token, nx=True, px=int(self.timeout * 1000)) is True
+
+
+@fails("07.1", "same_token")
+class NamedAfterItsProcessAndItsAddress(Compared):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.token = f"{os.getpid()}:{id(self)}"
+
+    def acquire(self):
+        return self.client.set(self.name, self.token, nx=True, px=int(self.timeout * 1000)) is True
+
+
+@passes("07.1")
+class Numbered(Compared):
+    """The server counts, so no number comes twice, whoever asks."""
+
+    def acquire(self):
+        self.token = str(self.client.incr(f"{self.name}:holds"))
+        return self.client.set(self.name, self.token, nx=True, px=int(self.timeout * 1000)) is True
+
+
 @fails("07.1", "between")
 class LookThenDelete(Leased):
     def release(self):
