@@ -11,7 +11,8 @@ from course_tasks.locks import redlock
 NAME = "mail"
 LEASE = 30.0  # seconds; none ends by itself
 PATIENT = 10.0  # seconds that servers are given which will answer, however busy the machine is
-SHORT = 0.5  # ... which won't
+SOON = 3.0  # ... within which what can be had is had; a lease is longer
+SHORT = 0.5  # ... that they are given where they won't
 
 
 class Five:
@@ -28,8 +29,15 @@ class Five:
 
     def lock(self, clients=None, **options):
         """A new lock; it is patient unless told."""
-        options = {"timeout": LEASE, "sleep": 0.01, "node_timeout": PATIENT, **options}
+        options = {"timeout": LEASE, "sleep": 0.01, "blocking_timeout": SOON, "node_timeout": PATIENT, **options}
         return redlock.Redlock(clients or self._own, NAME, **options)
+
+    def connected(self, clients=None, **options):
+        """A new lock that is connected to every server; nothing is outstanding."""
+        lock = self.lock(clients, **options)
+        lock.locked()
+        self.settle()
+        return lock
 
     def admin(self, position):
         return self._admins[position]
@@ -52,10 +60,14 @@ class Five:
         for each in positions or range(5):
             self._admins[each].delete(NAME)
 
-    def settle(self):
-        """Return when every server has carried out what it had been sent."""
-        for admin in self._admins:
-            admin.ping()
+    def calls(self, position, command):
+        """How often that server has carried out ``command`` ("set") since its statistics were reset."""
+        return self._admins[position].info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
+
+    def settle(self, *positions):
+        """Return when these servers, by default all, have carried out what they had been sent."""
+        for each in positions or range(5):
+            self._admins[each].ping()
 
     @contextlib.contextmanager
     def silent(self, *positions):
