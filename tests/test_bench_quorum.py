@@ -20,15 +20,25 @@ from course_tasks.history import frame, intervals, judge
 ONE, OTHER = "contender1", "contender2"
 TWO = {ONE: 1.0, OTHER: 1.0}
 
-# Somebody holds the lock, by all five servers, for longer than it takes three of them, or two, to be back after a restart.
+# Somebody holds the lock for longer than it takes three of the servers to be back after a restart.
 RESTARTED = Schedule(0, TWO, (Blow(1, 0.05, "restart", FIVE[:3]),), (), lease=2.0, hold=(0.9, 0.9), seconds=2.0)
-TWO_RESTARTED = dataclasses.replace(RESTARTED, blows=(Blow(1, 0.05, "restart", FIVE[:2]),))
+
+# Two servers are dead when the second hold begins, and back while it lasts: they are free, and the other three are not.
+AWAY = Schedule(0, TWO, (Blow(1, 0.05, "restart", FIVE[3:], 1.3),), (), lease=2.5, hold=(0.4, 0.4), seconds=2.6)
 
 # Whoever holds it stays until its lease is over. By its slow clock, that is 20 ms later than by the servers'.
-SLOW = Schedule(0, {**TWO, ONE: 0.99, OTHER: 0.99}, (), (), lease=2.0, hold=(1.1, 1.2), seconds=4.5)
+SLOW = Schedule(0, dict.fromkeys([ONE, OTHER, "contender3"], 0.99), (), (), lease=2.0, hold=(1.1, 1.1), seconds=4.5)
 
 # Contender 1 is stopped for most of its lease, with the votes in hand, and then has the rest of it.
-STOPPED = Schedule(0, TWO, (), (Stop(ONE, 1, 0.9),), lease=1.5, hold=(0.9, 0.9), seconds=3.5)
+STOPPED = Schedule(0, TWO, (), (Stop(ONE, 1, 0.9),), lease=1.5, hold=(0.9, 0.9), seconds=4.0)
+
+
+def slowed(schedule):
+    """The same, and everything in it takes three times as long."""
+    times = {field: 3 * getattr(schedule, field) for field in ("lease", "seconds")}
+    blows = [dataclasses.replace(blow, after=3 * blow.after, seconds=3 * blow.seconds) for blow in schedule.blows]
+    stops = [dataclasses.replace(stop, seconds=3 * stop.seconds) for stop in schedule.stops]
+    return dataclasses.replace(schedule, blows=tuple(blows), stops=tuple(stops), **times)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +92,20 @@ def test_what_lies_within_a_claim_of_somebody_elses():
 # Controls and mutants ------------------------------------------------------------------------------------------------
 
 
-def judged(*jobs):
-    """Whether there were two valid holders, for each of ``jobs``: (schedule, lock, what becomes of servers, library)."""
-    outcomes = list(side_by_side(carry_out, jobs))
+def judged(safe, broken):
+    """The Outcomes of these jobs, arguments of carry_out(): in ``broken`` ones two hold the lock at once.
+
+    Where they don't, the machine may be too busy to get there in time. So that is tried again, slowed.
+    """
+    outcomes = list(side_by_side(carry_out, [*safe, *broken]))
+    for number, (schedule, *rest) in enumerate(broken, len(safe)):
+        if not outcomes[number].pairs:
+            outcomes[number] = carry_out(slowed(schedule), *rest)
     for outcome in outcomes:
         assert outcome.contended, str(outcome)
         assert outcome.strikes or not outcome.schedule.blows, str(outcome)
-    return [bool(outcome.pairs) for outcome in outcomes], outcomes
+    assert [bool(outcome.pairs) for outcome in outcomes] == [False] * len(safe) + [True] * len(broken)
+    return outcomes
 
 
 def verdict(outcome):
@@ -97,36 +114,29 @@ def verdict(outcome):
     return judge(events, intervals(events)).outcome
 
 
-def test_servers_that_forget_let_two_in_and_servers_that_remember_do_not(private_tmp):
-    found, outcomes = judged(
-        (RESTARTED, CountedRedlock, REMEMBER, None),
-        (RESTARTED, CountedRedlock, FORGET, None),
-        (TWO_RESTARTED, CountedRedlock, FORGET, None),
-        (TWO_RESTARTED, Half, FORGET, None),
+def test_servers_that_forget_let_two_in_and_so_does_half_of_them(private_tmp):
+    outcomes = judged(
+        safe=[(RESTARTED, CountedRedlock, REMEMBER), (AWAY, CountedRedlock, REMEMBER)],
+        broken=[(RESTARTED, CountedRedlock, FORGET), (AWAY, Half, REMEMBER)],
     )
-    assert found == [False, True, False, True]
-    assert list(map(verdict, outcomes)) == ["valid", "invalid", "valid", "invalid"]
+    assert list(map(verdict, outcomes)) == ["valid", "valid", "invalid", "invalid"]
     restarts = [event for event in outcomes[0].strikes if event["detail"]["fault"] == "restart"]
     assert [event["lane"] for event in restarts] == list(FIVE[:3])
     assert_nothing_left(private_tmp)
 
 
 def test_servers_whose_clocks_jump_let_two_in(private_tmp, library):
-    found, [outcome] = judged((RESTARTED, CountedRedlock, AHEAD, library))
-    assert found == [True]
+    [outcome] = judged(safe=[], broken=[(RESTARTED, CountedRedlock, AHEAD, library)])
     assert {event["detail"]["fault"] for event in outcome.strikes} == {"clock"}
     assert verdict(outcome) == "invalid"
     assert_nothing_left(private_tmp)
 
 
 def test_clocks_that_run_apart_and_stops_are_what_validity_is_for():
-    found, outcomes = judged(
-        (SLOW, CountedRedlock, REMEMBER, None),
-        (SLOW, NoDrift, REMEMBER, None),
-        (STOPPED, CountedRedlock, REMEMBER, None),
-        (STOPPED, FromAfter, REMEMBER, None),
+    outcomes = judged(
+        safe=[(SLOW, CountedRedlock, REMEMBER), (STOPPED, CountedRedlock, REMEMBER)],
+        broken=[(SLOW, NoDrift, REMEMBER), (STOPPED, FromAfter, REMEMBER)],
     )
-    assert found == [False, True, False, True]
     assert all(len(outcome.claims) > 1 for outcome in outcomes)
 
 
