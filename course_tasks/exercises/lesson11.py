@@ -144,7 +144,8 @@ EXERCISES = [
             "enough": "It is enough if as many as “replicas” have it; the others may be away.",
             "fewer": "Some replica is not enough: as many as “replicas” must have acknowledged it.",
             "endless": "WAIT with 0 milliseconds waits for ever. Is patience, which is in seconds, milliseconds by then?",
-            "raised": "WAIT and px= take whole numbers of milliseconds: int(seconds * 1000).",
+            "raised": "Not an integer? WAIT and px= take whole numbers of milliseconds: int(seconds * 1000). LockNotOwnedError? "
+            "What isn't yours any more needs no giving back.",
         },
     ),
 ]

@@ -250,3 +250,15 @@ def fractions(client, name, token, lease, replicas, patience):
     if not client.set(name, token, nx=True, px=ms(lease)):
         return False
     return client.wait(replicas, patience) >= replicas
+
+
+@fails("11.1", "raised")
+def gives_back_what_is_gone(client, name, token, lease, replicas, patience):
+    """The release of the course's lock, which raises where the lease is over."""
+    lock = LeaseLock(client, name, timeout=lease)
+    if not lock.acquire(blocking=False, token=token):
+        return False
+    if client.wait(replicas, ms(patience)) >= replicas:
+        return True
+    lock.release()
+    return False
