@@ -6,10 +6,10 @@ from unittest import mock
 
 import pytest
 import redis
-from fives import LEASE, SOON
+from fives import LEASE, SHORT, SOON
 from labs import wait_for
 from lock_contract import raised
-from servers import Link
+from servers import Link, playing
 
 from course_tasks.breakpoints import Breakpoint, watched
 from course_tasks.locks import LockNotOwnedError, Redlock, node, panel
@@ -59,10 +59,11 @@ def nor_when_the_others_have_said_no(five):
 
 
 def whoever_answers_late_still_votes_in_the_same_round(five):
-    """It owes a reply to the question before, and to its release. They come, and it is asked at once."""
-    resume = Breakpoint(five.servers[4].resume, after="SET", nth=2)
-    with watched(five.admin(0), resume) as first:
-        lock = five.connected([first, *five.clients()[1:]])
+    """It owes a reply to the question before, and to its release. They come when all others have voted; it is asked at once."""
+    resume = Breakpoint(five.servers[4].resume, after="SET", nth=8)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(watched(five.admin(each), resume)) for each in range(4)]
+        lock = five.connected([*clients, five.clients()[4]])
         with five.silent(4):
             lock.acquire()
             lock.release()
@@ -214,6 +215,29 @@ def test_a_question_that_arrives_after_all_stands_for_a_lease(five):
         link.deliver()
         assert five.tokens() == [None] * 4 + [mock.ANY] and 0 < five.left(4) <= LEASE
         assert lock.acquire(blocking=False)  # it is one vote
+
+
+@pytest.mark.parametrize("rest", [b"K\r\n", None])
+def test_half_a_reply_is_waited_for_as_long_as_a_whole_one(rest):
+    def part(connection):
+        connection.recv(1000)
+        connection.sendall(b"+O")
+        if rest:
+            time.sleep(0.05)
+            connection.sendall(rest)
+            connection.recv(1000)
+            connection.sendall(b":1\r\n")
+        connection.recv(1000)
+
+    with playing(part) as client:
+        lock = Redlock([client], "mail", node_timeout=LEASE / 10 if rest else SHORT)
+        start = time.monotonic()
+        assert lock.acquire(blocking=False) is bool(rest)
+        if rest:
+            lock.release()
+        assert time.monotonic() - start < LEASE
+        for stock in lock._stocks:
+            stock._free[-1].drop(None)
 
 
 # Known to be wrong --------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ class Packed:
 
     def on(self, connection):
         """What ``connection.send_packed_command`` takes."""
-        kind = type(connection)
-        if kind not in self._by_class:
-            self._by_class[kind] = connection.pack_command(*self._words)
-        return self._by_class[kind]
+        packed = self._by_class.get(type(connection))
+        if packed is None:
+            packed = self._by_class[type(connection)] = connection.pack_command(*self._words)
+        return packed
 
 
 class Ballot:

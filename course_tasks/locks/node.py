@@ -127,9 +127,7 @@ class Stock:
         if self._pid != os.getpid():
             self._free, self._pid = collections.deque(), os.getpid()
         try:
-            return (
-                self._free.pop()
-            )  # the one used last, which may be in debt: a silent server is owed to by as few as can be
+            return self._free.pop()  # the one used last: what a silent server owes, it owes to as few as can be
         except IndexError:
             return Node(self._make_pool)
 

@@ -69,11 +69,11 @@ class Redlock(BaseLock):
     logged. Three servers put up with the loss of one, five with two. An even number works and gains nothing: of four, three are
     a majority, so one may fail, as of three.
 
-    ``clients`` is a list of ``redis.Redis``, one for each server. ``node_timeout`` is how long a server is given to answer, in
-    seconds, and to connect; no longer than the client's socket_timeout, and at most half of the lease; a hundredth or less is
-    usual. A server that could not be reached is tried again at once where that was refused, and where it was silent so that it
-    takes a twentieth of the time at most. ``sleep`` is the mean of the pause between two tries. The other arguments
-    are LeaseLock's, and so are its deviations from redis-py's Lock. The algorithm is that of the Redis documentation
+    ``clients`` is a list of ``redis.Redis``, one for each server. ``node_timeout`` is how long the servers are given to answer,
+    in seconds; at most half of the lease, and a hundredth or less is usual. So long it also takes, and no longer than the
+    client's socket_timeout, to connect to one that is silent; that is repeated so that it takes a twentieth of the time at
+    most, and one that refuses is tried again almost at once. ``sleep`` is the mean of the pause between two tries. The other
+    arguments are LeaseLock's, and so are the deviations from redis-py's Lock. The algorithm is that of the Redis documentation
     (https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/), the 2 ms those of its first implementation
     (https://github.com/antirez/redlock-rb). Besides:
 
@@ -159,6 +159,7 @@ class Redlock(BaseLock):
 
     def _ask(self, hold):
         hold.spare = ROUNDING
+        # The script, not its hash: that it is unknown may be answered when nobody listens any more.
         undo = Packed("EVAL", LeaseLock.RELEASE.text, 1, self._key, hold.token)
         hold.remedy = panel = Panel(self._stocks, self.node_timeout, undo)
         lease = milliseconds(self.timeout, "timeout")
