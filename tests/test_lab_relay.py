@@ -32,10 +32,12 @@ class Relay:
 
     def __init__(self, directory):
         self.directory = Path(directory)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "course_tasks.lab.relay", str(self.directory / "asked")], cwd=ROOT
-        )
+        self.process = subprocess.Popen(self.command(directory), cwd=ROOT)
         wait_for((self.directory / "asked").exists, "for the relay")
+
+    @staticmethod
+    def command(directory):
+        return [sys.executable, "-P", "-m", "course_tasks.lab.relay", str(Path(directory) / "asked")]
 
     def post(self, request):
         """Send ``request`` (bytes), or a part of it; return the socket on which the answer will come."""
@@ -562,6 +564,22 @@ def test_it_does_nothing_while_nothing_happens(played):
     before = sum(process.cpu_times()[:2])
     assert not select.select([waiting, held[1][0]], [], [], 1.0)[0]
     assert sum(process.cpu_times()[:2]) - before < 0.3
+
+
+STARTER = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); input()"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_it_ends_when_whoever_has_started_it_is_killed():
+    """In a lab, the warden sees to that as well; but a test may start one, and be killed."""
+    with tempfile.TemporaryDirectory(prefix="course-") as directory:
+        command = [sys.executable, "-c", STARTER, *Relay.command(directory)]
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
+            relay = psutil.Process(int(starter.stdout.readline()))
+            wait_for((Path(directory) / "asked").exists, "for the relay")
+            assert relay.is_running()
+            starter.kill()
+        wait_for(lambda: not relay.is_running() or relay.status() == psutil.STATUS_ZOMBIE, "until it has ended")
 
 
 def test_what_it_does_not_understand_it_says_and_goes_on(relay):
