@@ -7,7 +7,7 @@ import psutil
 import pytest
 from labs import Setnx, faults_of, kinds, run_until, tree
 
-from course_tasks import kill, pause, restart
+from course_tasks import cut, kill, move_clock, pause, promote, restart, slow
 from course_tasks.history.recording import KINDS
 from course_tasks.lab import strikes
 from course_tasks.lab.fault import Cast, check
@@ -430,6 +430,18 @@ def test_faults_name_themselves_as_they_were_typed():
     assert str(pause(0.5, when="acquired")) == "pause(0.5, 'holder', when='acquired')"
     assert str(restart("lock3", when="acquired")) == "restart('lock3', when='acquired')"
     assert str(restart("lock3", 2.5, after=1)) == "restart('lock3', 2.5, after=1)"
+    assert str(cut("worker1", ["lock1", "lock2"], after=0)) == "cut('worker1', ['lock1', 'lock2'], after=0)"
+    assert str(cut(None, "lock1", 0.5, after=1)) == "cut(None, 'lock1', 0.5, after=1)"
+    assert str(cut("holder", None, when="entered")) == "cut('holder', None, when='entered')"
+    assert str(slow(5, after=0)) == "slow(5, after=0)"
+    assert str(slow(5, "worker1", after=0)) == "slow(5, 'worker1', after=0)"
+    assert str(slow(5, None, "lock1", after=0)) == "slow(5, None, 'lock1', after=0)"
+    assert str(move_clock("lock3", -60, after=1)) == "move_clock('lock3', -60, after=1)"
+    assert str(promote("replica1", when="fault ended")) == "promote('replica1', when='fault ended')"
+
+
+def test_so_they_do_in_a_list():
+    assert repr([kill("lock3", after=2), slow(5, after=0)]) == "[kill('lock3', after=2), slow(5, after=0)]"
 
 
 def test_every_kind_of_event_can_trigger_a_fault():

@@ -1,30 +1,26 @@
 """Checking what was typed: each function returns the value, or raises an error that names the argument."""
 
+import numbers
+
 MAIL = "tasks.send_mail_from_queue"
 TASKS = (MAIL, "tasks.add", "tasks.data_extractor")
 YEAR = 366 * 86400
 
 
 def duration(name, value, or_zero=False, unit="seconds"):
-    """``value`` as a float; ValueError or TypeError where it is no number of seconds above 0 (or 0, with ``or_zero``)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is a number of {unit}, not {value!r}") from None
-    except OverflowError:
-        number = float("inf")
+    """``value`` as a float; ValueError or TypeError where it is no number of ``unit``, above 0 (or 0, with ``or_zero``)."""
+    number = _number(name, value, unit)
     if not (0 < number < float("inf") or (or_zero and number == 0)):
-        raise ValueError(f"{name} must be a number of {unit} above 0{' or 0' if or_zero else ''}, not {value!r}")
+        raise ValueError(f"{name} must be a number of {unit}{', 0 or more' if or_zero else ' above 0'}, not {value!r}")
     return number
 
 
 def shift(name, value):
     """``value`` as a float; ValueError or TypeError where it is no number of seconds by which a clock can be moved."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if not 0 < abs(value) <= YEAR:
-        raise ValueError(f"{name} must be a number of seconds, not 0, and a year at most ({YEAR}); not {value!r}")
-    return float(value)
+    number = _number(name, value, "seconds")
+    if not 0 < abs(number) <= YEAR:
+        raise ValueError(f"{name} must be other than 0, and a year ({YEAR}) at most, forward or back, not {value!r}")
+    return number
 
 
 def milliseconds(name, value):
@@ -70,3 +66,12 @@ def flag(name, value):
     if not isinstance(value, bool):
         raise TypeError(f"{name} is True or False, not {value!r}")
     return value
+
+
+def _number(name, value, unit):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is a number of {unit}, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:  # of an int
+        return float("inf")

@@ -1,5 +1,8 @@
 """What goes wrong in a lab, said so that one knows what to do."""
 
+NO_CLOCKS = "the clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True)"
+NO_REPLICAS = "none: make the lab with Lab(…, replicas=1)"  # after "there are"
+
 
 class LabError(RuntimeError):
     """The lab could not do what it was asked; the message says what is missing and what to do."""

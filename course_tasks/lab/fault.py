@@ -7,6 +7,7 @@ from course_tasks.breakpoints import command_name
 from course_tasks.halts import HOLDER
 from course_tasks.history.recording import KINDS
 from course_tasks.lab.arguments import duration
+from course_tasks.lab.errors import NO_REPLICAS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Cast:
         return {"servers": "lock server", "replicas": "replica"}.get(group) or self.actors[0].rstrip("0123456789")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+kind_of_fault = dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+"""Decorates a class of faults that has fields: they are shown as the learner typed them."""
+
+
+@kind_of_fault
 class Fault:
     """One fault of a run: ``who`` is hit (a name, "holder", or None: everybody), and one of the others says when.
 
@@ -104,7 +109,7 @@ class Fault:
             return
         if self.who not in names and not ("actors" in groups and self.who == HOLDER):
             kinds = " or ".join(cast.kind(group) for group in groups or self.hits)
-            raise ValueError(f"{self}: no {kinds} is called {self.who!r}; there are {', '.join(names) or 'none'}")
+            raise ValueError(f"{self}: no {kinds} is called {self.who!r}; there are {', '.join(names) or NO_REPLICAS}")
 
     def prepare(self, lab):
         """All is ready, and the run begins now: do what must be done before anybody can begin. The history has yet to begin."""
@@ -132,7 +137,7 @@ class Fault:
         """What the learner wrote before the moment."""
         return (self.who,)
 
-    def __str__(self):
+    def __repr__(self):
         given = {"when": self.when, "after": self.after, "before": self.before}
         moment = [f"{name}={_shown(value)}" for name, value in given.items() if value is not None]
         return f"{self.typed}({', '.join([*map(_shown, self.arguments), *moment])})"

@@ -5,13 +5,13 @@ history comes from outside, and so lands up to a dozen commands after it. Where 
 *breakpoint* (``before=`` or ``after=`` a command): the process that runs the command stops itself there.
 """
 
-import dataclasses
 import signal
 from typing import ClassVar
 
 from course_tasks.halts import HOLDER
 from course_tasks.lab.arguments import duration, shift
-from course_tasks.lab.fault import Fault
+from course_tasks.lab.errors import NO_CLOCKS
+from course_tasks.lab.fault import Fault, kind_of_fault
 
 
 class Signalled(Fault):
@@ -68,7 +68,7 @@ def kill(who=HOLDER, *, when=None, after=None, before=None):
     return Kill(who=who, when=when, after=after, before=before)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class Pause(Signalled):
     """See :func:`pause`."""
 
@@ -105,7 +105,7 @@ def pause(seconds, who=HOLDER, *, when=None, after=None, before=None):
     return Pause(seconds=duration("seconds", seconds), who=who, when=when, after=after, before=before)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class Restart(Fault):
     """See :func:`restart`."""
 
@@ -148,7 +148,7 @@ def restart(server, down=0.0, *, when=None, after=None):
     return Restart(who=server, down=duration("down", down, or_zero=True), when=when, after=after)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class MoveClock(Fault):
     """See :func:`move_clock`."""
 
@@ -166,9 +166,7 @@ class MoveClock(Fault):
     def check(self, cast):
         super().check(cast)
         if not cast.clocks:
-            raise ValueError(
-                f"{self}: the clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True)"
-            )
+            raise ValueError(f"{self}: {NO_CLOCKS}")
 
     def begin(self, lab, record, name):
         # What is no lease any more may be somebody else's a moment later: the history must have said why.
@@ -188,7 +186,7 @@ def move_clock(server, seconds, *, when=None, after=None):
     return MoveClock(who=server, seconds=shift("seconds", seconds), when=when, after=after)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class Promote(Fault):
     """See :func:`promote`."""
 

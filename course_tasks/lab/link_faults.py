@@ -1,14 +1,13 @@
 """Faults of the links between those who want a lock and the servers that grant it: cut for a while, or slow."""
 
-import dataclasses
 from typing import ClassVar
 
 from course_tasks.halts import HOLDER
 from course_tasks.lab import arguments
-from course_tasks.lab.fault import Fault
+from course_tasks.lab.fault import Fault, kind_of_fault
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class LinkFault(Fault):
     """A fault of the links between ``who`` (None: everybody) and ``servers`` (None: all). A subclass says what to ``_do``."""
 
@@ -50,7 +49,7 @@ class LinkFault(Fault):
         return self.servers[0] if len(self.servers) == 1 else list(self.servers)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class Cut(LinkFault):
     """See :func:`cut`."""
 
@@ -96,7 +95,7 @@ def cut(who, servers, seconds=None, *, when=None, after=None):
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@kind_of_fault
 class Slow(LinkFault):
     """See :func:`slow`."""
 
@@ -107,8 +106,10 @@ class Slow(LinkFault):
 
     @property
     def arguments(self):
-        whom = (self.who, self._servers)
-        return (self.milliseconds, *(whom if whom != (None, None) else ()))
+        given = [self.milliseconds, self.who, self._servers]
+        while given[-1] is None:
+            given.pop()
+        return tuple(given)
 
     def begin(self, lab, record, name):
         self._do(lab, name)
