@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from redis.exceptions import LockNotOwnedError
+from redis.exceptions import LockNotOwnedError, RedisError
 
 from course_tasks import experiment
 from course_tasks.waiting import Attempt, acquire
@@ -156,10 +156,13 @@ def _attribute(lock, name, kind):
 
 
 def _give_back(lock, record, lost):
-    """Release ``lock``. Where nobody knows whether that was done, nothing is recorded: neither "released" nor "lost"."""
+    """Release ``lock``, and record how that went: "released", "lost", or "unanswered" where nobody knows whether it was done."""
     try:
         lock.release()
     except LockNotOwnedError as error:
         lost(detail={"error": str(error)})
+        raise
+    except RedisError as error:
+        record("unanswered", detail={"error": str(error)})
         raise
     record("released")

@@ -48,6 +48,21 @@ def test_a_release_reaches_all_who_granted():
     assert grants(told()) == [("lock1", "worker1", 1, 5, "released"), ("lock2", "worker1", 1, 5, "released")]
 
 
+def test_so_does_one_that_is_not_answered_as_far_as_they_can_hear_it():
+    """The holder can't say whether it was done; each server knows for itself."""
+    story = Story(servers=FIVE, inbox=False).enters(1.0, 1, "a", lease=9.0, granted=(1, 2, 3))
+    story.dies(2.0, "lock2").fault(3.0, "began", "lock3", "pause", seconds=4)
+    story.say(5.0, "left", 1, "a").say(5.1, "unanswered", 1, "a").fault(7.0, "ended", "lock3", "pause")
+    events = story.ends(20.0)
+    assert grants(events) == [
+        ("lock1", "worker1", 1, 5.1, "released"),
+        ("lock2", "worker1", 1, 2.001, "died"),
+        ("lock3", "worker1", 1, 7, "released"),
+    ]
+    [holding] = findings(events).lasted["holding"]
+    assert (holding.closed_by, holding.end) == ("lease ended", 10.0)  # as far as the holder knows
+
+
 def test_a_hold_of_which_nobody_says_who_granted_it_is_in_no_servers_hands():
     assert grants(told(granted=None)) == []
 

@@ -4,6 +4,7 @@ import functools
 import time
 
 import pytest
+import redis
 from labs import GetThenSet, Setnx, kinds, run_until
 
 from course_tasks import pause
@@ -136,6 +137,23 @@ def test_a_soft_time_limit_ends_the_work_gives_the_lock_back_and_leaves_the_mail
     # The next one is given the lock, and tries again.
     assert [mail for (mail,) in told(run, "read", "mail")][:2] == [1, 1]
     assert any("raised SoftTimeLimitExceeded()" in note for note in run.notes)
+
+
+class Unanswered(Setnx):
+    """The server does what it is told on release, and nobody hears of it."""
+
+    def release(self):
+        super().release()
+        raise redis.TimeoutError("no answer")
+
+
+def test_a_release_that_is_not_answered_is_neither_released_nor_lost(lab):
+    run = run_until(lab, Unanswered, every=0.5, takes=0, until={"failed": 1})
+    task = run.events[run.events["kind"] == "failed"].iloc[0]["task"]
+    mine = run.events[run.events["task"] == task]
+    assert list(mine["kind"])[-3:] == ["left", "unanswered", "failed"]
+    assert list(mine["detail"])[-2] == {"error": "no answer"}
+    assert not {"released", "lost"} & set(mine["kind"])
 
 
 def test_without_a_soft_time_limit_the_work_goes_on(lab):

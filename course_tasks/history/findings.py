@@ -18,7 +18,8 @@ from course_tasks.history.servers import Servers
 from course_tasks.history.spells import spells
 
 MOMENTS = (
-    "began sent acquired renewed lost released skipped retried failed written refused delivered dropped command ended"
+    "began sent acquired renewed lost released unanswered skipped retried failed written refused delivered dropped command "
+    "ended"
 ).split() + ["fault began", "fault ended"]
 """The kinds of events that count as such. The others matter only as beginnings and ends of intervals.
 "command" is in counterexamples only, one for each step of a client; its detail says what it was."""

@@ -2,8 +2,9 @@
 
 A server forgets a hold when its lease ends, by the server's own clock; when its clock is moved by at least what the lease
 had left; and when it dies, unless it comes back with what it had on disk. Releases and renewals are sent to all servers: those
-that are dead never hear of them, those that are paused or cut off from the holder do later. And whatever the reason: a server
-that grants the lock to another has forgotten the first.
+that are dead never hear of them, those that are paused or cut off from the holder do later. So it is with a release of which
+the holder itself can't say whether it was done. And whatever the reason: a server that grants the lock to another has
+forgotten the first.
 """
 
 import math
@@ -12,6 +13,9 @@ from dataclasses import dataclass, replace
 
 TOLD = ("released", "lost", "killed")
 """What a hold was closed by that was over for the servers as well; with "killed", it had no lease."""
+
+HEARD = {"renewed": "renewed", "unanswered": "released"}
+"""What a server that hears of it does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +56,16 @@ class Grants:
 
     def __init__(self, happened, lasted, servers):
         granted = {event.Index: (event.detail or {}).get("granted", ()) for event in happened["acquired"]}
-        self.of, self._holds, renewed = {}, defaultdict(list), defaultdict(list)
-        for event in happened["renewed"]:
-            renewed[_attempt(event)].append(event)
+        self.of, self._holds, told = {}, defaultdict(list), defaultdict(list)
+        for event in happened["renewed"] + happened["unanswered"]:
+            told[_attempt(event)].append(event)
         latest = {}  # server -> its latest Grant
         for hold in lasted["holding"]:
             self._holds[_attempt(hold)].append(hold)
             for server in [name for name in servers.names if name in granted.get(hold.begin_order, ())]:
                 if (before := latest.get(server)) and before.end > hold.begin:
                     self._put(replace(before, end=hold.begin, why="granted to another"))
-                end, why = _forgotten(hold, server, renewed[_attempt(hold)], servers)
+                end, why = _forgotten(hold, server, told[_attempt(hold)], servers)
                 latest[server] = self._put(Grant(server, hold, hold.begin, end, why))
 
     def _put(self, grant):
@@ -94,10 +98,10 @@ def _attempt(row):
     return row.lane, row.task, row.pid
 
 
-def _forgotten(hold, server, renewed, servers):
-    """When and why ``server`` forgets ``hold``; ``renewed`` are the attempt's renewals."""
+def _forgotten(hold, server, told, servers):
+    """When and why ``server`` forgets ``hold``; ``told`` are the attempt's renewals, and unanswered releases."""
     lease_ends, ahead = hold.begin + _length(hold.lease), 0.0
-    for t, what, seconds in _changes(hold, server, renewed, servers):
+    for t, what, seconds in _changes(hold, server, told, servers):
         if lease_ends <= t:
             break
         if what == "renewed":
@@ -118,9 +122,9 @@ def _length(lease):
     return lease if lease == lease else math.inf
 
 
-def _changes(hold, server, renewed, servers):
+def _changes(hold, server, told, servers):
     """What changes for how long ``server`` knows of ``hold``: (when, what, seconds), in order."""
-    changes = [(servers.heard(server, event.lane, event.t), "renewed", event.lease) for event in renewed]
+    changes = [(servers.heard(server, event.lane, event.t), HEARD[event.kind], event.lease) for event in told]
     changes += [
         (spell.begin, "clock moved", spell.detail["seconds"]) for spell in servers.moved if spell.lane == server
     ]

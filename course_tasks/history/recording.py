@@ -49,6 +49,7 @@ KINDS = {
     "left": "the task is about to leave the critical section",
     "renewed": "the lease was extended",
     "released": "the lock was given back",
+    "unanswered": "the lock was given back, and too few answered: nobody knows whether it is free. detail: error",
     "lost": "the lock was no longer the task's own when it looked. detail, where it looked on release: error",
     "skipped": "the task found the lock taken and went away",
     "retried": "the task failed and will run again. detail: countdown (seconds), error",
