@@ -90,10 +90,8 @@ def clients(present, pid):
     how = {}
     if present.links and place.PROCESS in os.environ:  # a worker that joined from a terminal has no links
         how["process"] = os.environ[place.PROCESS]
-    if (
-        len(present.lock_servers) > 1
-    ):  # a lock on several gets on without one that is not there: it must hear of that at once
-        how["again"] = False
+    if len(present.lock_servers) > 1:
+        how["again"] = False  # a lock on several gets on without one that is not there: it must hear of that at once
     return Clients(client(server, pid, **how) for server in present.lock_servers)
 
 

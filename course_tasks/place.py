@@ -14,7 +14,8 @@ import platformdirs
 VARIABLE = "COURSE_TASKS_LAB"
 PROCESS = "COURSE_TASKS_PROCESS"  # where a lab has started this process: the name under which it did, such as "worker1"
 PLAIN_REDIS = "redis://localhost:6379/0"
-ITSELF = "-itself"  # ends the name of the socket of a server whose own name leads to whichever of several is the primary
+# Ends the name of the socket of a server whose own name leads to whichever of several is the primary.
+ITSELF = "-itself"
 
 
 class Place:

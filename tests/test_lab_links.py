@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from course_tasks import Lab, cut, pause, restart, slow
 from course_tasks.lab import LabError
 from course_tasks.lab.links import Links
 from course_tasks.locks import Redlock
+from course_tasks.place import Place
 
 THREE = ["lock1", "lock2", "lock3"]
 
@@ -152,7 +154,12 @@ def test_a_run_begins_with_whole_links_and_its_links_are_in_the_table(lab, links
         ),
         (lambda links: links.cut("worker1", []), "say the name of at least one lock server"),
         (lambda links: links.cut("worker1", 4), "say the name of one lock server or a list of names, not 4"),
-        (lambda links: links.slow(-1), "milliseconds must be a number of milliseconds above 0 or 0, not -1"),
+        (
+            lambda links: links.clients(["worker1"]),
+            "say the name of one process, such as \"notebook\", not ['worker1']",
+        ),
+        (lambda links: links.clients("lock1"), "no process is called 'lock1'; there are notebook, worker1, worker2"),
+        (lambda links: links.slow(-1), "milliseconds must be a number of milliseconds, 0 or more, not -1"),
         (lambda links: links.slow("quick"), "milliseconds is a number of milliseconds, not 'quick'"),
         (lambda links: links.clients("lock1"), "no process is called 'lock1'; there are notebook, worker1, worker2"),
     ],
@@ -297,9 +304,9 @@ def _after_restart(lab):
             lambda: cut("lock1", ["lock1", "lock2"], after=1),
             "cut('lock1', ['lock1', 'lock2'], after=1): no worker is called",
         ),
-        (lambda: slow(5, "worker9", after=0), "slow(5, 'worker9', None, after=0): no worker is called 'worker9'"),
+        (lambda: slow(5, "worker9", after=0), "slow(5, 'worker9', after=0): no worker is called 'worker9'"),
         (lambda: slow(5), 'say one of when= (an event such as "entered") and after= (seconds into the run)'),
-        (lambda: slow(-5, after=0), "milliseconds must be a number of milliseconds above 0 or 0, not -5"),
+        (lambda: slow(-5, after=0), "milliseconds must be a number of milliseconds, 0 or more, not -5"),
         (lambda: cut("worker1", "lock1", 0, after=1), "seconds must be a number of seconds above 0, not 0"),
         (lambda: cut("worker1", [], after=1), "say the name of at least one lock server"),
         (lambda: cut(3, "lock1", after=1), "whom it hits is a name"),
@@ -341,6 +348,24 @@ def test_a_link_is_cut_until_the_last_of_several_faults_lets_it_go(lab):
     assert told.pop() == ("heal", ["worker1-lock1"])
     links.end_cut("second")
     assert told.pop() == ("heal", ["worker1-lock2", "worker1-lock3"])
+
+
+class Interrupted(Told):
+    """An interrupt comes as it is asked."""
+
+    def ask(self, op, keys=(), **_):
+        super().ask(op, keys)
+        raise KeyboardInterrupt
+
+
+def test_a_replicas_link_that_an_interrupt_prevented_is_none():
+    """Else the next run would have it healed, and hear that there is no such link."""
+    links = Links(SimpleNamespace(lock_servers=("lock",), replicas=("replica1",), place=Place("/nowhere")))
+    links._carrier = told = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        links.port("replica1", 1234)
+    links.clear()
+    assert told == [("carry", [])]
 
 
 # What may go wrong ---------------------------------------------------------------------------------------------------

@@ -2,17 +2,18 @@
 
 import signal
 
-from course_tasks.lab import directory, faketime
+from course_tasks.lab import directory, faketime, servers
 from course_tasks.lab.arguments import shift
-from course_tasks.lab.errors import LabError
+from course_tasks.lab.errors import NO_CLOCKS, NO_REPLICAS, LabError
 from course_tasks.lab.settings import Settings
 
 
 class Fleet:
-    """``lab.servers``: the lock servers of the lab ``crew``, each with a name in ``names``.
+    """``lab.servers``: the lock servers of the lab ``crew``, and their replicas, each with a name in ``names``.
 
-    What is done to them by hand lasts until it is undone, or until the next run, which begins with all of them whole. Every
-    method returns when it is done. They raise ValueError where no server is called so, LabError where the lab is closed.
+    What is done to them by hand lasts until it is undone, or until the next run, which begins with all of them whole. Shown,
+    they say how each of them is. Every method returns when it is done. They raise ValueError where no server is called so,
+    LabError where the lab is closed.
     """
 
     def __init__(self, crew):
@@ -25,6 +26,12 @@ class Fleet:
 
     def __repr__(self):
         return "\n".join(f"{name}: {self._state(name)}{self._role(name)}{self._clock(name)}" for name in self.names)
+
+    def up(self, server):
+        """Whether ``server`` is alive and not paused."""
+        return self._state(server) == "up"
+
+    # By hand, and for faults
 
     def kill(self, server):
         """Kill ``server`` (SIGKILL). What it had not written to disk is gone. Killing it twice does no harm."""
@@ -51,7 +58,7 @@ class Fleet:
         """
         name, seconds = self._known(server), shift("seconds", seconds)
         if not self._crew.clocks:
-            raise LabError("The clocks of this lab's servers can't be moved: make it with Lab(…, clocks=True).")
+            raise LabError(NO_CLOCKS)
         ahead = faketime.ahead(self._crew.place, name) + seconds
         self._set_clock(name, ahead)
         if self.up(name):  # else it will notice in its own time
@@ -65,10 +72,26 @@ class Fleet:
         afterwards comes back as a replica. Promoting the primary changes nothing.
         """
         if replica not in self._crew.replicas:
-            raise ValueError(f"no replica is called {replica!r}; there are {', '.join(self._crew.replicas) or 'none'}")
+            there = ", ".join(self._crew.replicas) or NO_REPLICAS
+            raise ValueError(f"no replica is called {replica!r}; there are {there}")
         if not self.up(replica):
             raise LabError(f"{replica} is {self._state(replica)}: only a replica that answers can be promoted.")
         self._crew.replication.promote(replica)
+
+    # For the lab
+
+    def command(self, name):
+        """The command line (a list) of the server called ``name``."""
+        crew = self._crew
+        command = servers.command(crew.place, name, crew.durable, self.own_socket(name))
+        if crew.replicas:
+            command = crew.replication.command(name, command)
+        return faketime.carrying(crew.place, name, command) if crew.clocks else command
+
+    def own_socket(self, name):
+        """Where the process listens that is started as the server ``name``, whether or not it is the primary."""
+        crew = self._crew
+        return crew.replication.own_socket(name) if crew.replicas else crew.place.socket(name)
 
     def lay_ready(self):
         """Lay ready, in the lab's directory, what the servers look for when they start."""
@@ -133,10 +156,6 @@ class Fleet:
         if self._state(self._known(server)) == "down":
             raise LabError(f'{server} is down: start it first, with lab.servers.restart("{server}").')
         return server
-
-    def up(self, server):
-        """Whether ``server`` is alive and not paused."""
-        return self._state(server) == "up"
 
     def _role(self, server):
         return ", the primary" if self._crew.replicas and server == self._crew.replication.primary else ""

@@ -98,9 +98,10 @@ class Line:
                     return reply
 
     def _gone(self):
+        said = b"" if self._log.closed else os.pread(self._log.fileno(), 2**20, 0)
         return LabError(
-            "The lab is closed, or its warden was ended from outside: run the cell that starts the lab again.\n"
-            + last_lines(b"" if self._log.closed else os.pread(self._log.fileno(), 2**20, 0))
+            "The lab is closed, or its warden was ended from outside: run the cell that starts the lab again."
+            + (f" The last lines that the warden wrote are\n{last_lines(said)}" if said else "")
         )
 
     def close(self):

@@ -1,10 +1,7 @@
 """The links between a lab's processes and its lock servers: cut, slowed and healed, by hand or by a fault."""
 
-import redis
-
 from course_tasks.experiment import Clients
-from course_tasks.lab.arguments import milliseconds as milliseconds_
-from course_tasks.lab.arguments import names
+from course_tasks.lab import arguments
 from course_tasks.lab.carrier import Carrier
 
 NOTEBOOK = "notebook"
@@ -28,7 +25,6 @@ class Links:
         self._laid = set()  # the pairs (process, server) that have a link
         self._cuts = {}  # what has cut some of them -> the pairs
         self._late = {}  # pair -> milliseconds, where it is slow
-        self._clients = {}  # pair -> client
 
     @property
     def started(self):
@@ -37,8 +33,13 @@ class Links:
 
     @property
     def everybody(self):
-        """The names of those who have links: actors of the run that is on, or who can be played by hand; and the replicas."""
-        return (*(self._actors or (NOTEBOOK, *self._crew.workers)), *self._crew.replicas)
+        """The names of all who have links."""
+        return (*self._callers, *self._crew.replicas)
+
+    @property
+    def _callers(self):
+        """The actors of the run that is on; between the runs, those whom a cell can play."""
+        return self._actors or (NOTEBOOK, *self._crew.workers)
 
     def __repr__(self):
         told = {}  # (who, what) -> the servers
@@ -56,15 +57,11 @@ class Links:
 
         So one cell can play several processes, of which one is cut off.
         """
-        pairs = self._pairs(names("process", who, [name for name in self.everybody if name not in self._crew.replicas]))
+        if not isinstance(who, str):
+            raise TypeError(f'say the name of one process, such as "{NOTEBOOK}", not {who!r}')
+        pairs = self._pairs(arguments.names("process", who, self._callers))
         self._lay(pairs)
-        for pair in pairs:
-            if pair not in self._clients:
-                where = self._crew.place
-                self._clients[pair] = redis.Redis(
-                    unix_socket_path=str(where.link(*pair)), password=where.password(pair[1]), retry=None
-                )
-        return Clients(self._clients[pair] for pair in pairs)
+        return Clients(self._crew.connections.to(pair[1], self._crew.place.link(*pair)) for pair in pairs)
 
     def cut(self, who, servers):
         """Cut ``who`` off from ``servers``: what they send each other is held back until :meth:`heal`.
@@ -79,7 +76,7 @@ class Links:
 
         It holds for what is sent from now on. The rest is as for :meth:`cut`.
         """
-        late = milliseconds_("milliseconds", milliseconds)
+        late = arguments.milliseconds("milliseconds", milliseconds)
         pairs = self._those(who, servers)
         self._lay(pairs)
         self._carrier.ask("slow", keys=pairs, seconds=late / 1000)
@@ -103,8 +100,9 @@ class Links:
         """
         (pair,) = self._pairs([replica])
         self._carrier.start()
+        (found,) = self._carrier.ask("carry", links=[[pair, 0, port]])
         self._laid.add(pair)
-        return self._carrier.ask("carry", links=[[pair, 0, port]])[0]
+        return found
 
     def begin_cut(self, what, who, servers):
         """:meth:`cut` for ``what``, anything hashable, such as a fault. A link is cut as long as any of them wants it so."""
@@ -128,11 +126,6 @@ class Links:
         self._reset(self._laid - lasting, "clear")
         self._reset(lasting, "heal")
 
-    def close(self):
-        """Close the clients."""
-        for client in self._clients.values():
-            client.close()
-
     def _reset(self, pairs, how):
         if pairs:
             self._carrier.ask("slow", keys=list(pairs), seconds=0)
@@ -141,8 +134,8 @@ class Links:
         self._late = {pair: late for pair, late in self._late.items() if pair not in pairs}
 
     def _those(self, who, servers):
-        processes = names("process", who, self.everybody)
-        return self._pairs(processes, names("lock server", servers, self._crew.lock_servers))
+        processes = arguments.names("process", who, self.everybody)
+        return self._pairs(processes, arguments.names("lock server", servers, self._crew.lock_servers))
 
     def _pairs(self, processes, servers=None):
         return [(who, server) for who in processes for server in servers or self._crew.lock_servers]

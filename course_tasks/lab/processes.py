@@ -10,7 +10,8 @@ import redis
 
 from course_tasks import place
 from course_tasks.experiment import Clients, Experiment
-from course_tasks.lab import directory, faketime, servers
+from course_tasks.lab import directory, servers
+from course_tasks.lab.connections import Connections
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.lab.fleet import Fleet
 from course_tasks.lab.line import Line
@@ -38,8 +39,9 @@ class Crew:
         self.durable, self.clocks = durable, clocks
         self.place = place.Place(directory.choose())
         self.stopped = set()
+        self.connections = Connections(self.place)
         self.servers, self.links, self.replication = Fleet(self), Links(self), Replication(self)
-        self._commands, self._pids, self._ready, self._clients = {}, {}, {}, {}
+        self._commands, self._pids, self._ready = {}, {}, {}
         self._line = Line(self.place)
         self._sender = Sender(self.place.url("broker"), self.client("history"))
 
@@ -60,9 +62,7 @@ class Crew:
 
     def _shut_down(self):
         self._sender.close()
-        for client in self._clients.values():
-            client.close()
-        self.links.close()
+        self.connections.close()
         self._line.close()
 
     @property
@@ -81,23 +81,11 @@ class Crew:
         known = (*STEADY, *self.servers.names)
         if server not in known:
             raise ValueError(f"no server is called {server!r}; the lab has {', '.join(known)}")
-        return self._client(server, self.place.socket(server))
+        return self.connections.to(server, self.place.socket(server))
 
     def itself(self, server):
         """A client for the very process that was started as ``server``, whether or not it is the primary."""
-        return self._client(server, self._socket(server))
-
-    def _client(self, server, path):
-        if path not in self._clients:
-            # Without redis-py's ten silent attempts: a server that is not there is not there.
-            self._clients[path] = redis.Redis(
-                unix_socket_path=str(path), password=self.place.password(server), retry=None
-            )
-        return self._clients[path]
-
-    def _socket(self, server):
-        """Where the process that is started as ``server`` listens."""
-        return self.replication.own_socket(server) if self.replicas else self.place.socket(server)
+        return self.connections.to(server, self.servers.own_socket(server))
 
     @property
     def clients(self):
@@ -143,12 +131,7 @@ class Crew:
         self.servers.welcome([name for name in names if name not in STEADY])
 
     def _server_command(self, name):
-        if name in STEADY:
-            return servers.command(self.place, name)
-        command = servers.command(self.place, name, self.durable, self._socket(name))
-        if self.replicas:
-            command = self.replication.command(name, command)
-        return faketime.carrying(self.place, name, command) if self.clocks else command
+        return servers.command(self.place, name) if name in STEADY else self.servers.command(name)
 
     def end(self, names):
         """Kill the processes called ``names``, each with its whole tree, and return once all are gone."""

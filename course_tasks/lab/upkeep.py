@@ -37,8 +37,7 @@ class Upkeep(Crew):
         self._check()
         if everything:
             self.end([name for name in self._commands if name not in self._lasting])
-            for client in self._clients.values():  # an interrupt may have left a reply unread
-                client.connection_pool.disconnect()
+            self.connections.close()  # an interrupt may have left a reply unread
             self._sender.forget()
         with directory.writing(self.place.path.parent):
             Experiment().write(self.place)
