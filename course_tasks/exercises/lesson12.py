@@ -40,7 +40,7 @@ def check_quorum(answer, bench):
         if yes > servers // 2 + 1:
             return not_yet("more", f"{there}, your function says {yes}, and {servers // 2 + 1} are enough.")
         if down != servers - yes:
-            left = f"If {down} may be down, {servers - down} are left." if down > servers - yes else "More may be down."
+            left = f"Then only {max(0, servers - down)} are left." if down > servers - yes else "More may be down."
             return not_yet(
                 "down", f"{there}, {yes} must say yes: right. Your function says that {down} may be down. {left}"
             )

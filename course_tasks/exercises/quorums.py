@@ -35,6 +35,10 @@ SILENCE = [
 HINTS = {
     "answer": "Return a number: for how many seconds the lock is yours; 0 where it isn't.",
     "lease": "SET … PX counts in milliseconds, a whole number. Every server is to forget the lock after the lease.",
+    "command": "This is no silent server: the command itself is wrong, and the error says why. SET … PX wants a whole number of "
+    "milliseconds, also where lease is 10.0: int(lease * 1000).",
+    "free": "Every server was free, and said so unless the command is wrong. Perhaps redis.RedisError is caught and hides that: "
+    "SET … PX wants a whole number of milliseconds, int(lease * 1000).",
     "refused": "More than half of all servers is enough; the others may be taken, dead or silent.",
     "minority": "Both halves of the servers can't have the lock. It takes more than half of all there are.",
     "error": "A server that doesn't answer is one vote less, and no more than that: catch redis.RedisError at each "
@@ -70,6 +74,8 @@ def _found(take, clients):
     def wrong(servers, troubles, wins, lease=LEASE):
         trial = tried(take, clients[:servers], troubles, lease)
         finding = _what_is_wrong(trial, servers // 2 + 1, wins, lease)
+        if finding == "refused" and not troubles:
+            finding = "free"
         return finding and (finding, f"{trial}{_seen(trial, finding)}")
 
     for servers, troubles, wins in VOTES + SILENCE:
@@ -103,7 +109,7 @@ def _what_is_wrong(trial, quorum, wins, lease):
     """The finding, or None. ``quorum``: how many are more than half; ``wins``: whether so many could say yes."""
     said = trial.said
     if isinstance(said, redis.RedisError):
-        return "error"
+        return "error" if isinstance(said, redis.ConnectionError | redis.TimeoutError) else "command"
     if said is True or not isinstance(said, int | float):
         return "answer"
     if trial.robbed:
@@ -129,6 +135,8 @@ def _seen(trial, finding):
     """What else was seen, as the rest of the sentence."""
     if finding in ("kept", "unheard"):
         return f" Its token was left on {len(trial.ours)} of them."
+    if finding == "minority":
+        return f" Its token is on {len(trial.ours) or 'none'} of them."
     if finding == "since":
         return f" A majority of them has it for {min(trial.ours):.2f} s."
     if finding == "theirs":

@@ -50,7 +50,7 @@ class Trial:
 
     def __str__(self):
         if isinstance(self.said, redis.RedisError):
-            return f"{self.there} Your function raised {type(self.said).__name__}."
+            return f"{self.there} Your function raised {type(self.said).__name__}: {str(self.said).rstrip('.')}."
         return f"{self.there} Your function returned {short(self.said)}."
 
 

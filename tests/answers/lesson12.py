@@ -181,6 +181,21 @@ def without_a_lease(clients, name, token, lease):
     return take(clients, name, token, lease, px=lambda lease: None)
 
 
+@fails("12.2", "command")
+def a_lease_that_is_no_whole_number(clients, name, token, lease):
+    return take(clients, name, token, lease, px=lambda lease: lease * 1000, caught=redis.ConnectionError)
+
+
+@fails("12.2", "free")
+def catches_its_own_mistake(clients, name, token, lease):
+    return take(clients, name, token, lease, px=lambda lease: lease * 1000)
+
+
+@fails("12.2", "minority")
+def a_token_of_its_own(clients, name, token, lease):
+    return take(clients, name, b"my own", lease)
+
+
 @fails("12.2", "refused")
 def all_of_them(clients, name, token, lease):
     return take(clients, name, token, lease, enough=lambda yes, servers: yes == servers)
