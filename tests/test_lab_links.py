@@ -158,7 +158,6 @@ def test_a_run_begins_with_whole_links_and_its_links_are_in_the_table(lab, links
             lambda links: links.clients(["worker1"]),
             "say the name of one process, such as \"notebook\", not ['worker1']",
         ),
-        (lambda links: links.clients("lock1"), "no process is called 'lock1'; there are notebook, worker1, worker2"),
         (lambda links: links.slow(-1), "milliseconds must be a number of milliseconds, 0 or more, not -1"),
         (lambda links: links.slow("quick"), "milliseconds is a number of milliseconds, not 'quick'"),
         (lambda links: links.clients("lock1"), "no process is called 'lock1'; there are notebook, worker1, worker2"),

@@ -69,7 +69,10 @@ def ahead(where, name):
 
 
 def noticed(client, ahead, leap):
-    """Wait until the server of ``client`` goes by a clock so many seconds ``ahead``, after a ``leap`` of so many; is it so?"""
+    """Wait until the server of ``client`` goes by a clock that is so many seconds ``ahead``, and return whether it does.
+
+    ``leap`` is by how many seconds the clock was moved. A second is enough: then the clock doesn't move there.
+    """
     deadline = time.monotonic() + NOTICED
     while time.monotonic() < deadline:
         seconds, microseconds = client.time()

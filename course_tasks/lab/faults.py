@@ -51,8 +51,9 @@ class Kill(Signalled):
 def kill(who=HOLDER, *, when=None, after=None, before=None):
     """Kill a worker, its pool process included, a contender, or a lock server (SIGKILL); it stays dead until the run is over.
 
-    ``who`` is the name of a worker ("worker2"), of a contender ("contender2") or of a lock server ("lock3"), or "holder":
-    whoever holds the lock (or is inside, without a lock) at that moment. Exactly one of the others says when:
+    ``who`` is the name of a worker ("worker2"), of a contender ("contender2"), of a lock server ("lock3") or of a replica
+    ("replica1"); or "holder": whoever holds the lock (or is inside, without a lock) at that moment. Exactly one of the others
+    says when:
 
     * ``when="entered"``: an event of the history triggers it, once: "entered", "acquired", "skipped" … of that worker, or
       of anyone where ``who`` is "holder" or a server. It lands up to a dozen commands later.

@@ -32,12 +32,13 @@ class Lab(Upkeep):
 
     ``lock_servers``: how many lock servers there are, 1 to 9. One is called "lock", and a lock is made as ``Lock(client,
     name)``. Several are "lock1", "lock2" and so on, independent of each other, and a lock is made as ``Lock(clients, name)``
-    with the list of their clients, in that order. ``replicas``: how many replicas "lock" has, 0 to 3; they are servers as well,
-    and reach it over TCP, on this machine only and with a password. ``durable=True``: a lock server writes each change to disk
-    before it answers, so that it remembers after a restart. ``clocks=True``: the wall clocks of lock servers can be moved, by
-    :func:`move_clock`; :func:`movable_clocks` says whether that works on this machine.
-    ``lab.lock_servers`` are the names, ``lab.clients`` clients for them, ``lab.servers`` stops and starts them by
-    hand, and ``lab.links`` cuts others off from them.
+    with the list of their clients, in that order. ``replicas``: how many replicas "lock" has, 0 to 3; they are servers called
+    "replica1" and so on, and reach it over TCP, on this machine only and with a password. ``durable=True``: a lock server
+    writes each change to disk before it answers, so that it remembers after a restart. ``clocks=True``: the wall clocks of
+    lock servers can be moved, by :func:`move_clock`; :func:`movable_clocks` says whether that works on this machine.
+
+    ``lab.lock_servers`` and ``lab.replicas`` are the names, ``lab.clients`` clients for the lock servers. ``lab.servers``
+    stops servers and starts them by hand, and ``lab.links`` cuts workers off from them.
 
     A kernel has one lab: making another closes the one before, so a cell can simply be run again. It is closed by
     :meth:`close`, on leaving a ``with``, and when the kernel restarts, stops or dies; nothing is left then.

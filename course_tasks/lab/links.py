@@ -15,8 +15,9 @@ class Links:
     by :meth:`clients`; ``lab.clients`` and ``lab.client(…)`` go straight on, and nothing cuts them off. What is done by hand
     lasts until :meth:`heal`, or until the next run, which begins with all links whole.
 
-    What it is to be cut or slow is told in :mod:`course_tasks.lab.relay`. Every method returns when it is in force. They
-    raise ValueError or TypeError for a bad argument, LabError where the lab is closed.
+    What a cut or slow link does to a connection is told in :mod:`course_tasks.lab.relay`. Shown, they say which are cut or
+    slow. Every method returns when it is done. They raise ValueError or TypeError for a bad argument, LabError where the lab
+    is closed.
     """
 
     def __init__(self, crew):
