@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, on_this_machine
 from until import LONG, contend_until, run_until
 
 __all__ = ["LONG", "contend_until", "run_until"]
@@ -233,7 +233,7 @@ class Hunt:
 
     def nothing_left(self, within=GONE_WITHIN, files=True):
         """Fail if a process of a lab, or anything in the directory, is left after ``within`` seconds."""
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + on_this_machine(within)
         while (processes := self.processes()) or (files and self.files()):
             if time.monotonic() > deadline:
                 told = [f"process {p.pid}: {p.cmdline()}" for p in processes if p.is_running()]
