@@ -179,7 +179,8 @@ def test_a_contender_that_is_cut_off_from_a_majority_gets_in_when_it_heals(lab):
     )
     assert faults_of(run) == [("fault began", "contender1", "cut"), ("fault ended", "contender1", "cut")]
     begin, end = run.events.index[run.events["kind"].str.startswith("fault")]
-    during, after = run.events.loc[begin:end], run.events.loc[end:]
+    # It is in force before anybody begins, and told a moment after: on a busy machine, after they have tried.
+    during, after = run.events.loc[:end], run.events.loc[end:]
     assert set(during.loc[during["kind"] == "acquired", "lane"]) == {"contender2"}
     assert "contender1" in set(during.loc[during["kind"] == "waiting", "lane"])  # it did try
     assert "contender1" in set(after.loc[after["kind"] == "acquired", "lane"])
@@ -279,7 +280,8 @@ def test_breakpoints_and_restarts_work_through_links(lab):
     )
     assert not [note for note in run.notes if "never landed" in note]
     told = run.events[(run.events["kind"] == "fault began") & (run.events["lane"] == "contender1")]
-    assert [detail.get("command") for detail in told["detail"]] == [None, "after SET"]
+    commands = [detail.get("command") for detail in told["detail"]]
+    assert sorted(commands, key=str) == [None, "after SET"]  # whichever was told first
 
 
 def _after_restart(lab):
