@@ -150,7 +150,7 @@ def test_what_never_came_is_told_in_the_notes(lab):
     assert len(run.notes) == 3
     assert "pause(1, 'worker1', when='lost') never landed" in run.notes[0]
     assert "kill('worker2', after=999) never landed" in " ".join(run.notes)
-    assert "kill('holder', after=0) never landed" in " ".join(run.notes)
+    assert "kill('holder', after=0) never landed: nobody held the lock who could be hit." in run.notes
     assert faults_of(run) == []
     assert "Note: " in repr(run)
 
@@ -300,6 +300,16 @@ def test_the_dead_are_not_hit_again():
     assert lab.step(1) == []
     (missed,) = lab.strikes.finish()
     assert str(missed) == "pause(1, 'worker1', after=0)"
+
+
+def test_who_stands_still_until_the_end_is_not_hit_and_it_is_said():
+    lab = Signals(pause(9, "lock1", after=0), restart("lock1", after=1), restart("lock1", after=9))
+    assert lab.step(0) == [("SIGSTOP", "lock1")]
+    assert lab.step(1) == []
+    assert sorted(map(lab.strikes.why_not, lab.strikes.finish())) == [
+        "its moment did not come",
+        "lock1 stood still until the end",
+    ]
 
 
 def test_a_server_is_hit_by_anyones_event_and_once():

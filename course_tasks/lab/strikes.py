@@ -73,7 +73,13 @@ class Strikes:
 
     def why_not(self, fault):
         """Why ``fault`` never landed, in a few words."""
-        return f"{fault.who} was dead by then" if fault.who in self.dead else "its moment did not come"
+        if fault.who in self.dead:
+            return f"{fault.who} was dead by then"
+        if fault not in self._triggered:
+            return "its moment did not come"
+        if fault.who == HOLDER:
+            return "nobody held the lock who could be hit"
+        return f"{fault.who} stood still until the end"
 
     def _note(self, event):
         key = (event["lane"], event.get("task"))
