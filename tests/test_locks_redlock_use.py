@@ -65,7 +65,7 @@ def test_one_thread_extends_what_another_releases(five):
 
 def test_a_signals_handler_may_release_what_it_interrupts(five):
     """Whatever the other then says, nothing is left, and nothing hangs."""
-    lock = five.lock()
+    lock = five.lock(node_timeout=0.2)
     before = signal.signal(signal.SIGALRM, lambda *_: lock.owned() and lock.release())
     try:
         for number in range(20):

@@ -24,9 +24,9 @@ class Node:
     None where it certainly has nothing. ``descriptor`` is the socket's, None where it isn't connected; ``error`` what went
     wrong last.
 
-    Whatever is written is noted first, and a reply is crossed off last. An interrupt in between leaves the node *torn*: nobody
-    knows how far it got, so that connection is not used again. No method waits, but connect(), and read() for the second half
-    of a reply.
+    While something is written or read, the node counts as *torn*. An interrupt leaves it so: nobody knows how far that got, and
+    the connection is not used again. What there is to undo is noted before it is written, and stays noted until that was
+    answered. No method waits, but connect(), and read() for the second half of a reply.
     """
 
     def __init__(self, make_pool):
@@ -40,7 +40,8 @@ class Node:
 
     def is_usable(self, now):
         """Whether it is connected; a connection that is torn, or was silent for too long, is given up."""
-        if self._torn or (self.owed and now - self.owed[0].began > PATIENCE):
+        is_late = self.owed and now - self.owed[0].began > PATIENCE
+        if self._torn or is_late or self.connection.is_connected == (self.descriptor is None):
             self.drop(ConnectionError("the connection was given up"))
         return self.descriptor is not None
 
@@ -69,12 +70,11 @@ class Node:
     def write(self, ballot):
         """Write what ``ballot`` asks; return whether that could be done."""
         self._torn = True
-        self.owed.append(ballot)
         self.undo = ballot.undo or self.undo
+        self.owed.append(ballot)
         try:
             self.connection.send_packed_command(ballot.command.on(self.connection), check_health=False)
         except RedisError as error:
-            self.owed.pop()
             self.drop(error)
             return False
         self._torn = False
@@ -109,7 +109,8 @@ class Node:
         """Give the connection up, and what was owed on it. What there is to undo is left to do, over the next one."""
         self.error = error
         for ballot in self.owed:
-            ballot.take(self, error)
+            if self in ballot.asked:
+                ballot.take(self, error)
         self.owed.clear()
         self.descriptor = None
         self.connection.disconnect()
