@@ -6,8 +6,6 @@ import time
 
 from course_tasks.locks.ballot import Ballot, majority
 
-IN_AND_OUT = select.POLLIN | select.POLLOUT
-
 
 class Panel:
     """A Node from each of ``stocks``, for one hold from its first question until it is given back. Close it then.
@@ -53,8 +51,13 @@ class Panel:
         for node in self.nodes:
             if node.is_usable(now):
                 nodes[node.descriptor] = node
-                poll.register(node.descriptor, IN_AND_OUT)
-        self._attend(ballot, poll, nodes, 0)
+                poll.register(node.descriptor, select.POLLIN)
+        self._attend(ballot, poll, nodes, 0)  # who has answered meanwhile, or closed its connection
+        for descriptor, node in nodes.items():
+            if node.descriptor is not None and node not in ballot.asked:
+                self._put(ballot, node)
+                if node.descriptor is None:
+                    poll.unregister(descriptor)
         for node in self.nodes:
             if node.descriptor is None and (not ballot.undoing or node.undo is self.undo) and node.connect(self._limit):
                 nodes[node.descriptor] = node
@@ -70,24 +73,24 @@ class Panel:
                 break
 
     def _attend(self, ballot, poll, nodes, seconds):
-        """Wait so long at most until something can be read or written, and do that; return whether there was anything."""
+        """Wait so long at most until something can be read, and read it; return whether there was anything."""
         events = poll.poll(max(0.0, seconds * 1000))
-        for descriptor, event in events:
+        for descriptor, _ in events:
             node = nodes[descriptor]
-            if event != select.POLLOUT:
-                node.read()
-            if event & select.POLLOUT:
-                poll.modify(descriptor, select.POLLIN)
+            node.read()
             if node.descriptor is not None and node not in ballot.asked:
                 self._put(ballot, node)
             if node.descriptor is None:
                 poll.unregister(descriptor)
-            if ballot.votes >= self.quorum:
+            elif ballot.votes >= self.quorum:
                 break  # what the others answer is read when they are used next
         return events
 
     def _put(self, ballot, node):
-        """Write to ``node``, which is connected, what is due there: the ballot, if it wasn't yet and nothing is in its way."""
+        """Write to ``node``, which is connected, what is due there: the ballot, if nothing is in its way.
+
+        That doesn't block, whatever the server does: one command may be outstanding there, and a socket takes hundreds.
+        """
         if ballot.undoing:
             if node.undo is not self.undo or (node.owed and node.owed[-1].undoing):
                 return
