@@ -36,7 +36,7 @@ class Both(RenewingLock, FairLock):
 
 @pytest.fixture
 def client(server):
-    return server.client(max_connections=5000)  # each interrupt may cost one
+    return server.client()
 
 
 def each_place(use, step):
@@ -52,6 +52,24 @@ def each_place(use, step):
 def free(client):
     """Whether nobody has the lock, or waits. Where a turn was left to run out, that takes 0.2 s."""
     return client.exists(NAME, QUEUE) == 0
+
+
+def test_a_connection_that_was_being_made(server):
+    """Used again, it would be in another database than the client's: nobody else would find the lock there."""
+    client = None
+
+    def use():
+        nonlocal client
+        client = server.client(db=1)
+        LeaseLock(client, NAME).acquire(blocking=False)
+
+    for number in each_place(use, 3):
+        server.client(db=1).delete(NAME)
+        lock = LeaseLock(client, NAME)
+        assert lock.acquire(blocking=False), number
+        assert server.client(db=1).get(NAME) == lock._hold.token, number
+        server.drop_clients()
+        server.client().flushall()
 
 
 @pytest.mark.parametrize("kind", [FairLock, Both])

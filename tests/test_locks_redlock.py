@@ -357,8 +357,8 @@ class CountsFromTheAnswer(hold.Hold):
     def is_granted(self, answer, lease, asked):
         super().is_granted(answer, lease, time.monotonic())
 
-    def is_longer(self, seconds, replace, asked):
-        super().is_longer(seconds, replace, time.monotonic())
+    def is_longer(self, seconds, start):
+        super().is_longer(seconds, time.monotonic())
 
 
 class CountsAnybody(Census):

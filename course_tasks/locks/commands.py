@@ -14,11 +14,11 @@ all its settings, but without retries and with replies as bytes. A command then 
 """
 
 import contextlib
-import os
 import weakref
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
+from course_tasks.locks.connections import Connections
 from course_tasks.locks.likeness import likeness, pool_of
 from course_tasks.locks.lost import ReplyLost, is_unanswered, settle
 from course_tasks.locks.script import read, write
@@ -28,14 +28,14 @@ class Commands:
     """Sends commands, each once, over connections made as those of ``pool`` (a client's connection pool) are.
 
     Several threads may send at once; a process that was forked makes connections of its own. A reply is waited for as
-    long as the client's ``socket_timeout`` says, or ``likeness.BOUND`` seconds where it says nothing. An interrupt between two
-    steps of redis-py's own may cost a connection, one of as many as the pool may have, but never leaves a pool that hangs:
-    the mutex of a ConnectionPool is taken and given back in C, and a BlockingConnectionPool's queue is a Stack.
+    long as the client's ``socket_timeout`` says, or ``likeness.BOUND`` seconds where it says nothing.
     """
 
     def __init__(self, pool):
-        self._make_pool = likeness(pool)
-        self._pools, self._pid = (self._make_pool(), self._make_pool()), os.getpid()
+        make_pool = likeness(pool)
+        self._connections = Connections(make_pool)
+        # On these somebody waits to be woken: many who wait must leave some to who is to release.
+        self.bells = Connections(make_pool)
         self.encode = self.pool.get_encoder().encode
 
     def send(self, *command, remedy=None):
@@ -46,9 +46,7 @@ class Commands:
 
         Raises ReplyLost, ResponseError where the server refuses, and redis-py's other errors where nothing was done.
         """
-        pool = self.pool
-        connection = pool.get_connection()
-        try:
+        with self._connections.lent() as connection:
             connection.check_health()
             if remedy:
                 remedy.due = True
@@ -64,31 +62,15 @@ class Commands:
                     with contextlib.suppress(RedisError):
                         remedy.hurry(connection, replies=2)
                 raise
-        except (ResponseError, ReplyLost):
-            raise
-        except BaseException:
-            connection.disconnect()  # a reply may still come, which the next user would take for its own
-            raise
-        finally:
-            pool.release(connection)
 
     def post(self, remedy):
         """Send ``remedy`` if it is due, and hardly wait for it: something was interrupted. Never mind if that fails.
 
         Where no connection is free, one has to be made first, and that takes as long as the client allows.
         """
-        if not remedy.due:
-            return
-        pool = self.pool
-        with contextlib.suppress(RedisError):
-            connection = pool.get_connection()
-            try:
+        if remedy.due:
+            with contextlib.suppress(RedisError), self._connections.lent() as connection:
                 remedy.hurry(connection, replies=1)
-            except BaseException:
-                connection.disconnect()
-                raise
-            finally:
-                pool.release(connection)
 
     def look(self, *command):
         """Send ``command``, which changes nothing, so that a lost reply is an error like any other of redis-py's."""
@@ -99,20 +81,8 @@ class Commands:
 
     @property
     def pool(self):
-        """The pool that this process's connections come from."""
-        return self._pools_of_this_process()[0]
-
-    @property
-    def bells(self):
-        """The pool of connections on which somebody waits to be woken: many who wait must leave some to who is to release."""
-        return self._pools_of_this_process()[1]
-
-    def _pools_of_this_process(self):
-        # One made before a fork may have been copied in the middle of another thread's use, its mutex held for ever.
-        if self._pid != os.getpid():
-            pools = self._make_pool(), self._make_pool()
-            self._pools, self._pid = pools, os.getpid()  # in this order: who sees the pid sees the pools
-        return self._pools
+        """The pool that the connections come from."""
+        return self._connections.pool
 
 
 _of_pools = weakref.WeakKeyDictionary()  # a client's pool -> its Commands, for as long as the pool lives

@@ -74,7 +74,7 @@ class FairLock(LeaseLock):
     def _wait(self, hold, stop):
         """Queue for ``hold``. True when the lock is given; False when it is too late; None when the place was lost."""
         try:
-            with Bell(self._commands, self._queue + b":" + hold.token) as bell:
+            with Bell(self._commands.bells, self._queue + b":" + hold.token) as bell:
                 outcome = self._come_in(hold, stop, bell)
             if outcome is False:
                 self._drop(hold)

@@ -22,7 +22,7 @@ class Hold:
     lease runs ``until`` then at least, and the lock is free ``by`` then at the latest. ``over`` is whether it was found to be
     lost: an answer that comes later doesn't change that. ``ended`` is whether it was given back: then nobody has it any more,
     in whichever thread it is known. ``spare`` seconds more than DRIFT are allowed for. Who lengthens the lease takes the
-    ``mutex``: what is added, and to what, must be known before the next one adds to it.
+    ``mutex``: what is added, and to what, must be known before another thread adds to it.
     """
 
     token: bytes
@@ -36,7 +36,7 @@ class Hold:
     over: bool = False
     ended: bool = False
     spare: float = 0.0
-    mutex: object = dataclasses.field(default_factory=threading.Lock)
+    mutex: object = dataclasses.field(default_factory=threading.RLock)
 
     def is_granted(self, answer, lease, asked):
         """The answer is a yes to a lease of so many seconds, which was asked for at ``asked``."""
@@ -58,9 +58,8 @@ class Hold:
         start = time.monotonic() if replace else self.by
         self.by = max(self.by, start + self._at_most(seconds))
 
-    def is_longer(self, seconds, replace, asked):
-        """The lease was lengthened after ``asked``, when it had certainly not ended."""
-        start = asked if replace else max(asked, self.until)
+    def is_longer(self, seconds, start):
+        """The lease was lengthened, to end so many seconds after ``start`` or later."""
         self.until = max(self.until, start + self._at_least(seconds))
 
     def _at_least(self, lease):

@@ -103,11 +103,11 @@ class Holder:
         with hold.mutex:
             if hold.over:
                 raise LockNotOwnedError("Cannot extend a lock that was lost", self.name)
-            asked = time.monotonic()
+            asked, until = time.monotonic(), hold.until
             if not self._lengthen(hold, span, replace):
                 hold.over = True
                 raise LockNotOwnedError("Cannot extend a lock that's no longer owned", self.name)
-            hold.is_longer(span / 1000, replace, asked)
+            hold.is_longer(span / 1000, asked if replace else max(asked, until))
         if not hold.validity:
             raise LockNotOwnedError("The lock was extended too late: that lease is over as well", self.name)
         return True

@@ -25,13 +25,19 @@ class Keeper:
         self._lock = lock
         self._over = Flag()  # stopped or lost: nothing more is renewed
         self._look = Flag()  # the watcher is to look before the lease's end
-        self._mutex = threading.Lock()  # either stopped or lost, whichever comes first
+        self._mutex = (
+            threading.RLock()
+        )  # either stopped or lost, whichever comes first; a signal's handler may release, too
         # Daemons: an interpreter that ends does not wait for them. Nor does a forked child have them.
         self._renewer = threading.Thread(target=self._renew, name=f"renews {lock.name!r}", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name=f"watches {lock.name!r}", daemon=True)
 
     def start(self):
-        """Start to keep the hold, which was granted just now."""
+        """Start to keep the hold, which was granted just now. Raises RuntimeError where no thread can be started.
+
+        Thread.start() waits for an Event, so an interrupt in the middle of that may come out as a RuntimeError as well, or
+        leave a thread that never gets to its work. That is Python's own; the lock is given back all the same.
+        """
         self._watcher.start()
 
     def stop(self):

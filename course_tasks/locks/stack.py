@@ -6,9 +6,9 @@ import queue
 class Stack:
     """A last-in-first-out queue of ``maxsize`` at most, with what redis-py's BlockingConnectionPool asks of one.
 
-    A ``queue.LifoQueue`` is broken as a ``threading.Event`` is (see Flag): its mutex is left taken, and whoever wants a
-    connection next hangs for ever. Here one step at a time is taken in C: a SimpleQueue has a ticket for each thing that is
-    there. An interrupt between two steps costs one ticket, and so one connection at most.
+    A ``queue.LifoQueue`` is broken as a ``threading.Event`` is (see Flag): its mutex is left taken, and a thread that wants a
+    connection next, or brings one back, hangs for ever. Here each step is one call into C: a SimpleQueue has a ticket for
+    each thing that is there. An interrupt between two steps costs no more than a ticket.
     """
 
     def __init__(self, maxsize):
