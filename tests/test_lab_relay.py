@@ -602,3 +602,16 @@ def test_a_link_may_lead_elsewhere(relay, server, own_server):
     assert client.get("where") is None
     assert time.monotonic() - begin >= 0.1  # it is still slow
     assert server.client().get("where") == b"first"
+
+
+def test_a_link_that_leads_elsewhere_may_be_called_at_the_same_moment(relay, server, own_server):
+    [port] = relay.ask("carry", links=[[["one", "server"], 0, server.socket]])
+    request = asking("carry", links=[[["one", "server"], 0, own_server.socket]])
+    with relay.post(request[:10]) as line, line.makefile() as answer:
+        relay.ask("carry", links=[])  # so it has read those ten bytes
+        relay.process.send_signal(signal.SIGSTOP)
+        line.sendall(request[10:])
+        with socket.create_connection(("127.0.0.1", port)):
+            relay.process.send_signal(signal.SIGCONT)
+            assert json.loads(answer.readline())["result"] != [port]
+    relay.ask("carry", links=[])  # it is still there

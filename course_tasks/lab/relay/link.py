@@ -67,9 +67,12 @@ class Link:
             self.here = self._listener.getsockname()[1] if isinstance(self.here, int) else self.here
             self.loop.watch(self._listener, READ, self._called)
         elif not listening and self._listener:
-            self.loop.watch(self._listener, 0, None)
-            self._listener.close()
-            self._listener = None
+            self._stop_listening()
+
+    def _stop_listening(self):
+        self.loop.watch(self._listener, 0, None)
+        self._listener.close()
+        self._listener = None
 
     def _called(self, _):
         if client := self._accept():
@@ -116,5 +119,4 @@ class Link:
         self.clear()
         self.server.links.remove(self)
         if self._listener:
-            self.loop.watch(self._listener, 0, None)
-            self._listener.close()
+            self._stop_listening()
