@@ -88,7 +88,8 @@ class RenewingLock(LeaseLock):
     def _give_back(self, hold):
         if keeper := self._keeper_of(hold):
             keeper.stop()
-        return super()._give_back(hold) and not hold.over
+        was_lost = hold.over  # as soon as this is answered, another thread may have a hold, and count this one as lost
+        return super()._give_back(hold) and not was_lost
 
     def _forsake(self, hold):
         if keeper := self._keeper_of(hold):
