@@ -76,6 +76,7 @@ def test_a_signals_handler_may_release_what_it_interrupts(five):
             five.settle()
             assert five.tokens() == [None] * 5
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
