@@ -113,8 +113,8 @@ class Holder:
         return True
 
     def _forsake(self, hold):
-        """Have no more to do with a Hold, or with what was to be one: something was interrupted. None is nothing to do."""
-        if hold:
+        """Have no more to do with a Hold, or with what was to be one: something was interrupted. It may be None, or ended."""
+        if hold and not hold.ended:
             hold.ended = True
             self._drop(hold)
 
