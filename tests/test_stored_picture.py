@@ -57,4 +57,4 @@ def test_where_clocks_can_be_moved_the_lesson_moves_one():
 
     names = dict(clocks=clocks, lab=SimpleNamespace(run=run), redlock=None, split=[], same={}, move_clock=move_clock)
     assert carry_out(["clock"], **names)["picture"] == "drawn"
-    assert [str(fault) for fault in asked] == ["move_clock('lock3', 60, when='entered')"]
+    assert [str(fault) for fault in asked] == ["move_clock('lock3', 60, when='skipped')"]

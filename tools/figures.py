@@ -83,7 +83,7 @@ def main():
     known = {"partial": functools.partial, "Redlock": Redlock, "cut": cut}
     redlock, split, same = of_lesson("13_redlock_on_trial", "cuts", ["redlock", "split", "same"], known)
     with Lab(workers=2, lock_servers=5, clocks=True, live=False) as lab:
-        jump = move_clock("lock3", 60, when="entered")
+        jump = move_clock("lock3", 60, when="skipped")
         save(lab.run(redlock, faults=[*split, jump], **same).timeline(), "clock_jump")
 
 
