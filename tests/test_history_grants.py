@@ -271,6 +271,16 @@ def test_two_may_be_granted_by_two_servers_that_know_nothing_of_each_other():
     assert findings(failover(granted=False)).doubles == []
 
 
+def test_a_hold_that_was_over_when_it_was_told_of_takes_nothing_from_anybody():
+    """Whoever was paused inside acquire(), and does not look whether anything is left of the lease."""
+    story = Story(servers=FIVE, inbox=False).enters(1.0, 1, "a", lease=9.0, granted=(1, 2, 3))
+    story.enters(2.0, 2, "b", lease=0.0, granted=(1, 2, 3)).say(3.0, "left", 2, "b").say(3.0, "lost", 2, "b")
+    events = story.leaves(4.0, 1, "a").ends(9.0)
+    assert grants(events) == [(f"lock{number}", "worker1", 1, 4, "released") for number in (1, 2, 3)]
+    found = findings(events)
+    assert found.most_inside == 2 and not found.doubles
+
+
 def test_two_inside_of_whom_one_has_outlived_his_lease_are_none_of_the_servers_doing():
     story = Story(servers=FIVE).enters(1.0, 1, "a", lease=2.0, granted=(1, 2, 3))
     story.enters(4.0, 2, "b", lease=2.0, granted=(1, 2, 3)).leaves(4.5, 1, "a", lock=False).leaves(5.0, 2, "b")

@@ -62,6 +62,8 @@ class Grants:
         latest = {}  # server -> its latest Grant
         for hold in lasted["holding"]:
             self._holds[_attempt(hold)].append(hold)
+            if hold.lease == 0:  # who told of it stood still until it was over: by then no server knew of it any more
+                continue
             for server in [name for name in servers.names if name in granted.get(hold.begin_order, ())]:
                 if (before := latest.get(server)) and before.end > hold.begin:
                     self._put(replace(before, end=hold.begin, why="granted to another"))
