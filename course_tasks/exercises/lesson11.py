@@ -3,6 +3,7 @@
 from course_tasks.breakpoints import Breakpoint, watched
 from course_tasks.exercises.definition import Exercise, not_yet, passed
 from course_tasks.exercises.wording import short
+from course_tasks.locks import LeaseLock
 
 # Only if enough replicas have it --------------------------------------------------------------------------------------
 
@@ -12,12 +13,7 @@ def take(client, name, token, lease, replicas, patience):
         return False
     if client.wait(replicas, int(patience * 1000)) >= replicas:
         return True
-    give_back = """
-        if redis.call('get', KEYS[1]) == ARGV[1] then
-            redis.call('del', KEYS[1])
-        end
-    """
-    client.eval(give_back, 1, name, token)
+    client.eval(LeaseLock.RELEASE.text, 1, name, token)
     return False
 
 

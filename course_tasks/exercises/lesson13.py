@@ -2,6 +2,7 @@
 
 from course_tasks.exercises.definition import Exercise, not_yet, passed
 from course_tasks.exercises.wording import short
+from course_tasks.history.wording import listing
 
 # Which assumption failed? -----------------------------------------------------------------------------------------------
 
@@ -124,7 +125,7 @@ def check_why(answer, bench):
 
 def _told(first, second, faults):
     """The evidence in a sentence or two."""
-    granted = [f"{', '.join(hold['granted'])} at {hold['at']:.2f} s" for hold in (first, second)]
+    granted = [f"{listing(hold['granted'])} at {hold['at']:.2f} s" for hold in (first, second)]
     happened = [
         f"{fault['fault']}{_by(fault)} of {fault['where']} at {fault['at']:.2f} s"
         for fault in faults

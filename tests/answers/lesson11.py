@@ -65,11 +65,23 @@ def give_back(client, name, token):
     client.eval(LeaseLock.RELEASE.text, 1, name, token)
 
 
-def asks(client, name, token, lease, replicas, patience, enough, back=give_back):
-    """The right one, with another idea of what is ``enough``, or of how to give it ``back``."""
-    if not client.set(name, token, nx=True, px=ms(lease)):
+def take(
+    client,
+    name,
+    token,
+    lease,
+    replicas,
+    patience,
+    *,
+    span=lambda lease: {"px": ms(lease)},
+    acknowledged=lambda client, replicas, patience: client.wait(replicas, ms(patience)),
+    enough=lambda acknowledged, replicas: acknowledged >= replicas,
+    back=give_back,
+):
+    """The right one, and what can be wrong with it."""
+    if not client.set(name, token, nx=True, **span(lease)):
         return False
-    if enough(client.wait(replicas, ms(patience))):
+    if enough(acknowledged(client, replicas, patience), replicas):
         return True
     back(client, name, token)
     return False
@@ -77,7 +89,7 @@ def asks(client, name, token, lease, replicas, patience, enough, back=give_back)
 
 @fails("11.1", "ignored")
 def does_not_look_at_the_answer(client, name, token, lease, replicas, patience):
-    return asks(client, name, token, lease, replicas, patience, lambda acknowledged: True)
+    return take(client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: True)
 
 
 @fails("11.1", "ignored")
@@ -94,14 +106,21 @@ def expects_an_error(client, name, token, lease, replicas, patience):
 
 @fails("11.1", "itself")
 def counts_the_primary(client, name, token, lease, replicas, patience):
-    return asks(client, name, token, lease, replicas, patience, lambda acknowledged: acknowledged + 1 >= replicas)
+    return take(
+        client,
+        name,
+        token,
+        lease,
+        replicas,
+        patience,
+        enough=lambda acknowledged, replicas: acknowledged + 1 >= replicas,
+    )
 
 
 @fails("11.1", "left")
 def leaves_the_key(client, name, token, lease, replicas, patience):
     """The lock of the lesson."""
-    given = client.set(name, token, nx=True, px=ms(lease))
-    return bool(given) and client.wait(replicas, ms(patience)) >= replicas
+    return take(client, name, token, lease, replicas, patience, back=lambda *given: None)
 
 
 @fails("11.1", "theirs")
@@ -123,16 +142,7 @@ def without_nx(client, name, token, lease, replicas, patience):
 
 @fails("11.1", "unasked")
 def deletes_whatever_is_there(client, name, token, lease, replicas, patience):
-    return asks(
-        client,
-        name,
-        token,
-        lease,
-        replicas,
-        patience,
-        lambda acknowledged: acknowledged >= replicas,
-        lambda client, name, token: client.delete(name),
-    )
+    return take(client, name, token, lease, replicas, patience, back=lambda client, name, token: client.delete(name))
 
 
 @fails("11.1", "between")
@@ -141,18 +151,21 @@ def looks_and_deletes(client, name, token, lease, replicas, patience):
         if client.get(name) == token:
             client.delete(name)
 
-    return asks(client, name, token, lease, replicas, patience, lambda acknowledged: acknowledged >= replicas, back)
+    return take(client, name, token, lease, replicas, patience, back=back)
 
 
 @fails("11.1", "refused")
 def whole_seconds(client, name, token, lease, replicas, patience):
     """Patience in milliseconds, though never 0."""
-    if not client.set(name, token, nx=True, px=ms(lease)):
-        return False
-    if client.wait(replicas, max(1, int(patience))) >= replicas:
-        return True
-    give_back(client, name, token)
-    return False
+    return take(
+        client,
+        name,
+        token,
+        lease,
+        replicas,
+        patience,
+        acknowledged=lambda client, replicas, patience: client.wait(replicas, max(1, int(patience))),
+    )
 
 
 @fails("11.1", "unacknowledged")
@@ -175,22 +188,12 @@ def never(client, name, token, lease, replicas, patience):
 
 @fails("11.1", "lease")
 def seconds_for_milliseconds(client, name, token, lease, replicas, patience):
-    if not client.set(name, token, nx=True, ex=ms(lease)):
-        return False
-    if client.wait(replicas, ms(patience)) >= replicas:
-        return True
-    give_back(client, name, token)
-    return False
+    return take(client, name, token, lease, replicas, patience, span=lambda lease: {"ex": ms(lease)})
 
 
 @fails("11.1", "lease")
 def no_lease(client, name, token, lease, replicas, patience):
-    if not client.set(name, token, nx=True):
-        return False
-    if client.wait(replicas, ms(patience)) >= replicas:
-        return True
-    give_back(client, name, token)
-    return False
+    return take(client, name, token, lease, replicas, patience, span=lambda lease: {})
 
 
 @fails("11.1", "unacknowledged")
@@ -214,42 +217,48 @@ def with_the_lock_of_the_course(client, name, token, lease, replicas, patience):
     return False
 
 
+def connected(client):
+    return client.info("replication")["connected_slaves"]
+
+
 @fails("11.1", "unacknowledged")
 def counts_connections(client, name, token, lease, replicas, patience):
-    if not client.set(name, token, nx=True, px=ms(lease)):
-        return False
-    if client.info("replication")["connected_slaves"] >= replicas:
-        return True
-    give_back(client, name, token)
-    return False
+    return take(client, name, token, lease, replicas, patience, acknowledged=lambda client, *given: connected(client))
 
 
 @fails("11.1", "refused")
 def more_than_enough(client, name, token, lease, replicas, patience):
-    return asks(client, name, token, lease, replicas, patience, lambda acknowledged: acknowledged > replicas)
+    return take(
+        client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged > replicas
+    )
 
 
 @fails("11.1", "enough")
 def all_there_are(client, name, token, lease, replicas, patience):
-    wanted = max(replicas, client.info("replication")["connected_slaves"])
-    return asks(client, name, token, lease, wanted, patience, lambda acknowledged: acknowledged >= wanted)
+    return take(client, name, token, lease, max(replicas, connected(client)), patience)
 
 
 @fails("11.1", "fewer")
 def any_at_all(client, name, token, lease, replicas, patience):
-    return asks(client, name, token, lease, replicas, patience, bool)
+    return take(client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged > 0)
 
 
 @fails("11.1", "endless")
 def without_an_end(client, name, token, lease, replicas, patience):
-    return asks(client, name, token, lease, replicas, 0, lambda acknowledged: acknowledged >= replicas)
+    return take(client, name, token, lease, replicas, 0)
 
 
 @fails("11.1", "raised")
 def fractions(client, name, token, lease, replicas, patience):
-    if not client.set(name, token, nx=True, px=ms(lease)):
-        return False
-    return client.wait(replicas, patience) >= replicas
+    return take(
+        client,
+        name,
+        token,
+        lease,
+        replicas,
+        patience,
+        acknowledged=lambda client, replicas, patience: client.wait(replicas, patience),
+    )
 
 
 @fails("11.1", "raised")
