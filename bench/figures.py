@@ -20,6 +20,13 @@ def percentile(values, hundredths):
     return statistics.quantiles(values, n=100, method="inclusive")[hundredths - 1]
 
 
+def attempts(outcomes):
+    """A row (what, figure): how many attempts there were in the ``outcomes`` of schedules while another one held the lock."""
+    contended = [outcome.contended for outcome in outcomes]
+    fewest, most = min(contended, default=0), max(contended, default=0)
+    return "  contended attempts", f"{sum(contended):,}, {fewest} to {most} in a schedule"
+
+
 def total(outcomes, number):
     """The sum of ``number(outcome)`` over the ``outcomes`` of schedules, and in which there was any."""
     seeds = [outcome.schedule.seed for outcome in outcomes if number(outcome)]

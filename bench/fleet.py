@@ -29,8 +29,6 @@ class Fleet:
     def __init__(self, where, names, durable=False, library=None):
         self.where, self.names, self.durable, self._library = where, tuple(names), durable, library
         self._processes = {}
-        for name in self.names if durable else ():
-            where.disk(name).mkdir(mode=0o700)
 
     def socket(self, name):
         return str(self.where.socket(name))
@@ -80,10 +78,13 @@ class Fleet:
 
     def __enter__(self):
         """Start all, and return when each answers."""
+        if self._library:
+            faketime.lay_ready(self.where, self._library)
         for name in self.names:
             if self._library:
-                faketime.lay_ready(self.where, self._library)
                 faketime.set_ahead(self.where, name, 0)
+            if self.durable:
+                self.where.disk(name).mkdir(mode=0o700)
             self.start(name)
         for name in self.names:
             while not self.answers(name):

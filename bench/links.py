@@ -1,9 +1,7 @@
 """Links between a benchmark's processes and its servers, through the lab's relay: they can be cut, and made slow."""
 
-import json
-import socket
-
 from bench.lives import Life
+from course_tasks.lab import carrier
 from course_tasks.lab.relay.__main__ import main
 
 
@@ -20,6 +18,8 @@ class Links:
 
     def __enter__(self):
         self._relay = Life(lambda say: main(self._asked), "the relay")
+        while not carrier.listens(self._asked):
+            assert self._relay.process.is_alive(), "the relay ended while it started"
         self._ask("carry", links=self._links)
         return self
 
@@ -39,17 +39,5 @@ class Links:
         self._ask("heal", keys=[(process, server) for server in servers])
 
     def _ask(self, op, **arguments):
-        with socket.socket(socket.AF_UNIX) as line:
-            while not self._reached(line):
-                assert self._relay.process.is_alive(), "the relay ended while it started"
-            line.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
-            with line.makefile() as answer:
-                told = json.loads(answer.readline())
+        told = carrier.told(self._asked, op, **arguments)
         assert "error" not in told, told["error"]
-
-    def _reached(self, line):
-        try:
-            line.connect(self._asked)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        return True

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.blows import draw
 from bench.claimant import CountedRedlock
-from bench.figures import total
+from bench.figures import attempts, total
 from bench.lives import side_by_side
 from bench.mutants import FromAfter, Half, NoDrift
 from bench.trials import AHEAD, FORGET, JUMP, REMEMBER, carry_out
@@ -104,15 +104,11 @@ def _rows(case, outcomes):
     if not outcomes:
         return [(case.what, "not tried: no libfaketime that can move clocks was found here")]
     counted = [outcome for outcome in outcomes if outcome.counts]
-    contended = [outcome.contended for outcome in counted]
     strikes = collections.Counter(strike["detail"]["fault"] for outcome in counted for strike in outcome.strikes)
     rows = [
         (f"{case.what}: schedules that count", f"{len(counted)} of {len(outcomes)}"),
         ("  holds", f"{sum(len(outcome.claims) for outcome in counted):,}"),
-        (
-            "  contended attempts",
-            f"{sum(contended):,}, {min(contended, default=0)} to {max(contended, default=0)} in a schedule",
-        ),
+        attempts(counted),
         (
             "  faults inside a hold",
             f"{strikes.total():,}: " + ", ".join(count(number, FAULTS[what]) for what, number in strikes.most_common()),
@@ -168,8 +164,11 @@ def main():
     )
     parser.add_argument("--count", type=int, default=COUNT, help="how many schedules that count, without --seeds")
     arguments = parser.parse_args()
+    case = next(case for case in CASES if case.name == arguments.case)
+    if case.restarted == AHEAD and arguments.seeds and not movable_clocks():
+        parser.error(repr(movable_clocks()))
     for seed in arguments.seeds:
-        show(seed, next(case for case in CASES if case.name == arguments.case))
+        show(seed, case)
     if not arguments.seeds:
         for what, figure in measure(arguments.count, lambda case, outcome: print(case.name, outcome, flush=True)):
             print(f"{what:<80} {figure}")

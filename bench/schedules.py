@@ -14,7 +14,7 @@ import random
 
 from bench.conductor import carry_out
 from bench.faulty import KILL, LEASE, PAUSE, STAYS, TAKEN, Fault, Schedule
-from bench.figures import total
+from bench.figures import attempts, total
 from bench.fleet import serving
 from bench.ledger import FENCED, FENCES, READ, UNFENCED, WRITE, WRITES_ALONE
 from bench.lives import side_by_side
@@ -90,16 +90,12 @@ def measure(wanted=COUNT, tell=lambda outcome: None):
 
 def _rows(what, outcomes):
     counted = [outcome for outcome in outcomes if outcome.strikes]
-    contended = [outcome.contended for outcome in counted]
     strikes = [strike for outcome in counted for strike in outcome.strikes]
     kills = sum(strike.kind == KILL for strike in strikes)
 
     return [
         (f"{what}: schedules that count", f"{len(counted)} of {len(outcomes)}"),
-        (
-            "  contended attempts",
-            f"{sum(contended):,}, {min(contended, default=0)} to {max(contended, default=0)} in a schedule",
-        ),
+        attempts(counted),
         ("  faults inside a hold", f"{len(strikes)}: {len(strikes) - kills} pauses, {kills} kills"),
         ("  holds longer than their lease", total(counted, lambda outcome: outcome.outlived)),
         ("  stale reads and writes refused", total(counted, lambda outcome: len(outcome.account.refused))),

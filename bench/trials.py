@@ -32,9 +32,7 @@ class Trial(Stage):
         super().__init__(f"seed {schedule.seed}")
         self.schedule, self.restarted, self.fleet, self.links = schedule, restarted, fleet, links
         self.events, self._holds = [], 0
-        self._busy = (
-            set()
-        )  # servers, and contenders with cut links, on which something lasts: nothing more is done to them
+        self._busy = set()  # servers and contenders to whom something is being done: nothing more is, meanwhile
         self._say("began", "lab", lanes=[*schedule.rates, *fleet.names], servers=fleet.names, seconds=schedule.seconds)
         end = time.monotonic() + schedule.seconds
         self.lives += [Life(functools.partial(self._live, who, lock, end), who) for who in schedule.rates]

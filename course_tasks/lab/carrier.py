@@ -11,6 +11,33 @@ NAME = "links"
 PATIENCE = 5.0  # seconds
 
 
+def told(asked, op, **arguments):
+    """What the relay that listens at ``asked`` (a path) answers to ``op``: see ``relay.control``.
+
+    Raises OSError or ValueError where it is gone.
+    """
+    with _line(asked) as line, line.makefile() as answer:
+        line.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
+        return json.loads(answer.readline())
+
+
+def listens(asked):
+    """Whether a relay listens at ``asked`` (a path)."""
+    with contextlib.suppress(OSError), _line(asked):
+        return True
+    return False
+
+
+def _line(asked):
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.connect(asked)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
 class Carrier:
     """Starts the relay (:mod:`course_tasks.lab.relay`) of the lab ``crew``, under the name "links", and asks it for things.
 
@@ -19,15 +46,15 @@ class Carrier:
 
     def __init__(self, crew):
         self._crew = crew
-        self._asked = crew.place.socket(NAME)
+        self._asked = str(crew.place.socket(NAME))
         self.started = self._answers = False
 
     def start(self):
         """See to it that it runs, and answers."""
         if not self._answers:
             self.started = True
-            command = ["python", "-m", "course_tasks.lab.relay", str(self._asked)]
-            self._crew.start_answering(NAME, command, self._listens)
+            command = ["python", "-m", "course_tasks.lab.relay", self._asked]
+            self._crew.start_answering(NAME, command, lambda: listens(self._asked))
             self._answers = True
 
     def ask(self, op, **arguments):
@@ -36,14 +63,12 @@ class Carrier:
         Raises LabError where it is gone, or could not.
         """
         try:
-            with self._line() as line, line.makefile() as answer:
-                line.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
-                told = json.loads(answer.readline())
+            answer = told(self._asked, op, **arguments)
         except (OSError, ValueError) as error:
             raise self._ended() from error
-        if "error" in told:
-            raise LabError(f"The process that carries the links could not {op}: {told['error']}")
-        return told["result"]
+        if "error" in answer:
+            raise LabError(f"The process that carries the links could not {op}: {answer['error']}")
+        return answer["result"]
 
     def _ended(self):
         """The LabError that says so. It is cut off a moment before its end is known."""
@@ -51,17 +76,3 @@ class Carrier:
         while (status := self._crew.exit_status(NAME)) is None and time.monotonic() < deadline:
             time.sleep(0.01)
         return ended(NAME, status, self._crew.place.log(NAME))
-
-    def _line(self):
-        line = socket.socket(socket.AF_UNIX)
-        try:
-            line.connect(str(self._asked))
-        except BaseException:
-            line.close()
-            raise
-        return line
-
-    def _listens(self):
-        with contextlib.suppress(OSError), self._line():
-            return True
-        return False
