@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest_plugins = ["labs", "servers", "fives"]
+pytest_plugins = ["labs", "servers", "fives", "interrupts"]
 ROOT = Path(__file__).resolve().parent.parent
 # COURSE_TESTS=all, as .ci/run sets it: what is a matter of luck is tried 20 times, and every notebook runs twice in one kernel.
 THOROUGH = os.environ.get("COURSE_TESTS") == "all"

@@ -7,9 +7,12 @@ there. (Read from the opcodes, while the code is traced: slow, and exact.)
 import dis
 import functools
 import gc
+import signal
 import sys
 
+import pytest
 import redis.connection
+from conftest import THOROUGH
 
 REDIS = redis.connection.__file__
 LOCKS = "/course_tasks/locks/"
@@ -25,7 +28,21 @@ def count(function, files=(LOCKS, REDIS)):
         error, passed = _Tracer(None, files).run(function)
         if error:
             raise error
+    assert passed, f"nothing is passed in {files}"
     return passed
+
+
+def each_place(use, step):
+    """Call ``use()`` again and again, interrupted at one place after the other; yields its number after each.
+
+    Only each ``step``-th place, where the tests aren't to be thorough.
+    """
+    use()
+    for number in range(1, count(use) + 1, 1 if THOROUGH else step):
+        struck, error = at_place(number, use)
+        if struck:
+            assert isinstance(error, Interrupt), number
+            yield number
 
 
 def at_place(number, function, files=(LOCKS, REDIS)):
@@ -91,3 +108,35 @@ class _Tracer:
 @functools.cache
 def _opcodes(code):
     return {each.offset: each.opname for each in dis.get_instructions(code)}
+
+
+# By a signal --------------------------------------------------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises: KeyboardInterrupt is such a one."""
+
+
+class SoftTimeLimit(Exception):
+    """Celery's SoftTimeLimitExceeded is such a one."""
+
+
+@pytest.fixture(params=[Interrupted, SoftTimeLimit])
+def interrupted(request):
+    """Returns whether ``function`` was interrupted by a signal, 0.2 s after it began."""
+
+    def interrupt(*_):
+        raise request.param
+
+    def call(function):
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            function()
+        except request.param:
+            return True
+        return False
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield call
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)

@@ -126,6 +126,7 @@ class Ground:
             passed[moment, command] += 1
             found.append({moment: command, "nth": passed[moment, command]})
         self.end_lease()
+        assert found
         return found
 
     def given_back(self, places):
@@ -164,6 +165,18 @@ def in_a_thread(function):
     thread.start()
     thread.join(LONG)
     return answers[0]
+
+
+def in_threads(*works):
+    """Call each of ``works`` in a thread of its own; return what they raised."""
+    errors = []
+    threads = [threading.Thread(target=lambda work=work: errors.append(raised(work))) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert len(errors) == len(works), "a thread hangs"
+    return [error for error in errors if error]
 
 
 def in_a_fork(function):

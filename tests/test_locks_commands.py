@@ -1,7 +1,6 @@
 """Commands that are sent exactly once, and what a lock makes of an answer that does not come."""
 
 import gc
-import signal
 import socket
 import threading
 import time
@@ -367,31 +366,6 @@ def test_two_answers_that_are_late_share_one_wait():
         start = time.monotonic()
         assert isinstance(raised(LeaseLock(client, "mail").acquire), LockOutcomeUnknown)
         assert time.monotonic() - start < 1.5
-
-
-class Interrupted(BaseException):
-    """What a signal's handler raises: KeyboardInterrupt is such a one."""
-
-
-class SoftTimeLimit(Exception):
-    """Celery's SoftTimeLimitExceeded is such a one."""
-
-
-@pytest.fixture(params=[Interrupted, SoftTimeLimit])
-def interrupted(request):
-    """Returns whether ``function`` was interrupted by a signal, 0.2 s after it began."""
-
-    def interrupt(*_):
-        raise request.param
-
-    def call(function):
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        return isinstance(raised(function), request.param)
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield call
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def test_an_interrupt_while_the_answer_is_awaited_leaves_no_lock(server, interrupted):

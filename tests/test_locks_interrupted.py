@@ -11,8 +11,8 @@ from unittest import mock
 
 import interrupts
 import pytest
-from conftest import THOROUGH
 from fair_workers import LENIENT, NAME, QUEUE
+from interrupts import each_place
 from labs import LONG, wait_for
 from lock_contract import raised
 
@@ -37,16 +37,6 @@ class Both(RenewingLock, FairLock):
 @pytest.fixture
 def client(server):
     return server.client()
-
-
-def each_place(use, step):
-    """Call ``use()`` again and again, interrupted at one place after the other; yields after each."""
-    use()
-    for number in range(1, interrupts.count(use) + 1, 1 if THOROUGH else step):
-        struck, error = interrupts.at_place(number, use)
-        if struck:
-            assert isinstance(error, interrupts.Interrupt), number
-            yield number
 
 
 def free(client):

@@ -4,18 +4,16 @@ import gc
 import inspect
 import signal
 import statistics
-import threading
 import types
 import weakref
 from unittest import mock
 
-import interrupts
 import pytest
 import redis
-from conftest import THOROUGH
 from fives import NAME, SOON
+from interrupts import each_place
 from labs import LONG, wait_for
-from lock_contract import raised
+from lock_contract import in_threads, raised
 from redis.sentinel import Sentinel
 
 from course_tasks.locks import LeaseLock, LockError, Redlock
@@ -25,18 +23,6 @@ from course_tasks.locks.node import stock_of
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 # Threads ------------------------------------------------------------------------------------------------------------
-
-
-def in_threads(*works):
-    """Call each of ``works`` in a thread of its own; return what they raised."""
-    errors = []
-    threads = [threading.Thread(target=lambda work=work: errors.append(raised(work))) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-    assert len(errors) == len(works), "a thread hangs"
-    return [error for error in errors if error]
 
 
 def test_as_many_connections_as_there_are_holds_at_once(five):
@@ -83,15 +69,6 @@ def test_a_signals_handler_may_release_what_it_interrupts(five):
 # Interrupts ---------------------------------------------------------------------------------------------------------
 
 
-def each_place(use, step):
-    """Call ``use()`` again and again, interrupted at one place after the other; yields after each."""
-    use()
-    for number in range(1, interrupts.count(use) + 1, 1 if THOROUGH else step):
-        struck, _ = interrupts.at_place(number, use)
-        if struck:
-            yield number
-
-
 def test_an_interrupt_leaves_nothing_on_any_server(five):
     """Beyond what the contract asks for: not on a minority, and not on one that stands still."""
     lock = five.connected(node_timeout=0.1)
@@ -117,23 +94,11 @@ def test_an_interrupt_leaves_nothing_on_any_server(five):
     wait_for(nothing_is_left, seconds=2 * SOON)  # connecting to it is tried again two seconds after it was in vain
 
 
-def test_an_interrupt_while_too_few_answer(five):
-    class Interrupted(BaseException):
-        pass
-
-    def interrupt(*_):
-        raise Interrupted
-
+def test_an_interrupt_while_too_few_answer(five, interrupted):
     lock = five.connected()
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with five.silent(0, 1, 2):
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
-            assert isinstance(raised(lock.acquire), Interrupted)
-            assert five.tokens(3, 4) == [None] * 2
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with five.silent(0, 1, 2):
+        assert interrupted(lock.acquire)
+        assert five.tokens(3, 4) == [None] * 2
     five.settle()
     assert five.tokens() == [None] * 5
     assert lock.acquire()

@@ -198,6 +198,15 @@ def test_a_callback_may_release_it(server, thread_local):
     assert isinstance(raised(lock.release), LockError)
 
 
+def test_a_hold_that_somebody_counts_as_lost_has_no_validity(server):
+    lock = RenewingLock(server.client(), "mail", ROOMY)
+    lock.acquire()
+    assert lock.validity > 0
+    lock.lost.set()
+    assert lock.validity == 0.0
+    lock.release()
+
+
 def test_each_hold_is_lost_for_itself(server):
     lock = RenewingLock(server.client(), "mail", timeout=LEASE)
     assert not lock.lost.is_set()

@@ -1,5 +1,6 @@
 """Stack: what a pool of connections needs of a queue, and no interrupt breaks it."""
 
+import functools
 import queue
 import threading
 import time
@@ -8,6 +9,7 @@ import interrupts
 import pytest
 import redis
 from labs import LONG
+from lock_contract import in_threads
 
 from course_tasks.locks import LeaseLock
 from course_tasks.locks.stack import Stack
@@ -61,20 +63,12 @@ def test_more_threads_than_connections(server):
     pool = redis.BlockingConnectionPool(
         max_connections=2, connection_class=redis.UnixDomainSocketConnection, path=server.socket
     )
-    client, errors = redis.Redis(connection_pool=pool), []
+    client = redis.Redis(connection_pool=pool)
 
     def work(name):
-        try:
-            for _ in range(20):
-                with LeaseLock(client, name):
-                    pass
-        except redis.RedisError as error:
-            errors.append(error)
+        for _ in range(20):
+            with LeaseLock(client, name):
+                pass
 
-    threads = [threading.Thread(target=work, args=[f"mail {number}"]) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-    assert errors == []
+    assert in_threads(*[functools.partial(work, f"mail {number}") for number in range(8)]) == []
     pool.disconnect()
