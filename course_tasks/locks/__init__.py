@@ -1,6 +1,6 @@
 """Locks that you could ship, each with a lease, one file each: on one Redis server, and on several. Arguments as redis-py's.
 
-They import nothing else of the course. ``commands`` is what they share: commands that are sent exactly once.
+They import nothing else of the course. Each command is sent exactly once: by ``commands`` to one server, by ``panel`` to several.
 """
 
 from course_tasks.locks.errors import LockError, LockNotOwnedError, LockOutcomeUnknown

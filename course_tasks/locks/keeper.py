@@ -25,9 +25,8 @@ class Keeper:
         self._lock = lock
         self._over = Flag()  # stopped or lost: nothing more is renewed
         self._look = Flag()  # the watcher is to look before the lease's end
-        self._mutex = (
-            threading.RLock()
-        )  # either stopped or lost, whichever comes first; a signal's handler may release, too
+        # Either stopped or lost, whichever comes first. A signal's handler may release what its own thread is keeping.
+        self._mutex = threading.RLock()
         # Daemons: an interpreter that ends does not wait for them. Nor does a forked child have them.
         self._renewer = threading.Thread(target=self._renew, name=f"renews {lock.name!r}", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name=f"watches {lock.name!r}", daemon=True)

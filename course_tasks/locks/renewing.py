@@ -59,7 +59,7 @@ class RenewingLock(LeaseLock):
 
     @property
     def validity(self):
-        """As LeaseLock's, and 0.0 once the hold is lost."""
+        """As LeaseLock's, and 0.0 once ``lost`` is set, whoever set it."""
         return 0.0 if self.lost.is_set() else super().validity
 
     @property
