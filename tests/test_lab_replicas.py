@@ -1,6 +1,8 @@
 """Replicas of a lab's lock server: who can reach them, what a failover forgets, and that the next run knows nothing of it."""
 
+import os
 import secrets
+import signal
 import socket
 import stat
 from operator import attrgetter
@@ -65,10 +67,19 @@ def test_they_are_servers_like_the_others(clean):
 
 
 def test_a_new_lab_is_in_sync(module_tmp):
-    with Lab(workers=1, replicas=1, beside=True) as lab:
+    """Its replicas are sent what changes at once, and have it, though the primary dies right after its answer."""
+    with Lab(workers=1, replicas=2, beside=True) as lab:
         lab.client("lock").set("held", "token")
-        assert lab.client("lock").wait(1, 10_000) == 1
-        assert lab.client("replica1").get("held") == b"token"
+        lab.servers.kill("lock")
+        for name in ("replica1", "replica2"):
+            assert wait_for(lambda name=name: lab.client(name).get("held") == b"token")
+
+
+def test_who_waits_for_a_replica_that_nothing_reaches_is_told(module_tmp):
+    with Lab(workers=1, replicas=1, beside=True) as lab:
+        os.kill(pid_of(lab, "links"), signal.SIGKILL)
+        with pytest.raises(LabError, match="links has ended with status -9: run the cell that starts the lab again"):
+            wait_for(lab.replication.await_sync)  # as long as a replica has not noticed, it is in sync
 
 
 def test_wait_counts_those_that_have_it(clean):

@@ -70,6 +70,11 @@ class Carrier:
             raise LabError(f"The process that carries the links could not {op}: {answer['error']}")
         return answer["result"]
 
+    def check(self):
+        """Raise LabError where it has ended."""
+        if self._crew.exit_status(NAME) is not None:
+            raise self._ended()
+
     def _ended(self):
         """The LabError that says so. It is cut off a moment before its end is known."""
         deadline = time.monotonic() + PATIENCE

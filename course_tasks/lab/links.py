@@ -89,6 +89,10 @@ class Links:
 
     # For the lab and its faults
 
+    def check(self):
+        """Raise LabError where the process that carries them has ended."""
+        self._carrier.check()
+
     def lay(self, actors):
         """See to it that each of ``actors`` (names), who take part in a run, has a link to each lock server."""
         self._actors = tuple(actors)

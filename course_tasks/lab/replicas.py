@@ -22,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 PORTS = 20  # how many ports are tried: somebody may take one that was free a moment ago
 IN_SYNC = 30.0  # seconds until a replica that is not in sync counts as stuck
 LOOK = 0.005  # seconds between two looks at it
+PROBE = "in sync?"  # a channel to which nobody listens
 # The last three: a replica that comes has no reason to wait 5 s for others. What it is sent goes into no file, from which a
 # server would remember, when it is started again, what it should have forgotten. And what is kept for replicas that fall behind,
 # 10 MB by default, counts as memory in use: under a limit (maxmemory), keys would have to go to make room for it.
@@ -98,16 +99,33 @@ class Replication:
         self.await_sync()
 
     def await_sync(self):
-        """Return when every replica has all that the primary has."""
+        """Return when every replica has all that the primary has, and is sent what changes from now on.
+
+        That a replica says so is not enough. A primary begins to send changes only when it has seen the end of the process that
+        sent the whole, and is told after that what the replica has: up to a second later. So, once all are linked, it sends
+        something that changes nothing, a message on a channel, and that has to arrive.
+        """
         deadline = time.monotonic() + IN_SYNC
-        for name in self._followers():
-            while not self._in_sync(name):
-                if time.monotonic() > deadline:
-                    log = self._crew.place.log(name).read_bytes()
-                    raise LabError(
-                        f"{name} does not come to be in sync. The last lines it wrote are\n{last_lines(log)}"
-                    )
-                time.sleep(LOOK)
+        followers = self._followers()
+        for name in followers:
+            self._await(lambda info: info.get("master_link_status") == "up", name, deadline)
+        primary = self._crew.itself(self.primary)
+        primary.publish(PROBE, "")
+        sent = primary.info("replication")["master_repl_offset"]
+        for name in followers:
+            self._await(lambda info: info["slave_repl_offset"] >= sent, name, deadline)
+
+    def _await(self, reached, name, deadline):
+        """Return when ``reached(info)`` is true, for what the replica ``name`` says of its replication.
+
+        Raises LabError where that isn't by the ``deadline``, or where the process that carries the links has ended.
+        """
+        while not reached(self._crew.itself(name).info("replication")):
+            self._crew.links.check()
+            if time.monotonic() > deadline:
+                log = self._crew.place.log(name).read_bytes()
+                raise LabError(f"{name} does not come to be in sync. The last lines it wrote are\n{last_lines(log)}")
+            time.sleep(LOOK)
 
     def _enthrone(self, name):
         self._crew.itself(name).replicaof("NO", "ONE")
@@ -127,11 +145,6 @@ class Replication:
         if name != self.primary:
             port = self._crew.links.port(name, self._ports[self.primary])
             self._crew.itself(name).replicaof(LOOPBACK, port)
-
-    def _in_sync(self, name):
-        replica = self._crew.itself(name).info("replication")
-        sent = self._crew.itself(self.primary).info("replication")["master_repl_offset"]
-        return replica.get("master_link_status") == "up" and replica["slave_repl_offset"] == sent
 
     # Ports, files, the path
 
