@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import psutil
 import pytest
-from conftest import ROOT, on_this_machine
+from conftest import ROOT, THOROUGH, on_this_machine
 from until import LONG, contend_until, run_until
 
 __all__ = ["LONG", "contend_until", "run_until"]
@@ -308,10 +308,27 @@ def lab(module_tmp):
     assert list(module_tmp.glob("course-lab-*")) == []
 
 
+@pytest.fixture(scope="session")
+def movable():
+    """What movable_clocks() found. Skips where clocks can't be moved; with COURSE_TESTS=all, that is a failure."""
+    from course_tasks import movable_clocks
+
+    found = movable_clocks()
+    if not found and not THOROUGH:
+        pytest.skip(repr(found))
+    assert found, repr(found)
+    return found
+
+
+def pid_of(lab, name):
+    """The pid of the lab's process called ``name``."""
+    return next(pid for each, _, pid, _ in lab.processes.rows if each == name)
+
+
 def tree(lab, worker):
     """The processes of ``worker``: the one that receives, and its pool process."""
-    pid = next(row[2] for row in lab.processes.rows if row[0] == worker)
-    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    process = psutil.Process(pid_of(lab, worker))
+    return [process, *process.children(recursive=True)]
 
 
 # Servers of the test's own ------------------------------------------------------------------------------------------

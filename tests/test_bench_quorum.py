@@ -14,7 +14,6 @@ from bench.fleet import FIVE
 from bench.lives import side_by_side
 from bench.mutants import FromAfter, Half, NoDrift
 from bench.trials import AHEAD, FORGET, REMEMBER, carry_out
-from course_tasks import movable_clocks
 from course_tasks.history import frame, intervals, judge
 
 ONE, OTHER = "contender1", "contender2"
@@ -39,16 +38,6 @@ def slowed(schedule, by):
     blows = [dataclasses.replace(blow, after=by * blow.after, seconds=by * blow.seconds) for blow in schedule.blows]
     stops = [dataclasses.replace(stop, seconds=by * stop.seconds) for stop in schedule.stops]
     return dataclasses.replace(schedule, blows=tuple(blows), stops=tuple(stops), **times)
-
-
-@pytest.fixture(scope="module")
-def library():
-    """A libfaketime. Skips where none works; with COURSE_TESTS=all, that is a failure."""
-    found = movable_clocks()
-    if not found and not THOROUGH:
-        pytest.skip(repr(found))
-    assert found, repr(found)
-    return found.library
 
 
 # Claims --------------------------------------------------------------------------------------------------------------
@@ -130,8 +119,8 @@ def test_servers_that_forget_let_two_in_and_so_does_half_of_them(private_tmp):
     assert_nothing_left(private_tmp)
 
 
-def test_servers_whose_clocks_jump_let_two_in(private_tmp, library):
-    [outcome] = judged(safe=[], broken=[(RESTARTED, CountedRedlock, AHEAD, library)])
+def test_servers_whose_clocks_jump_let_two_in(private_tmp, movable):
+    [outcome] = judged(safe=[], broken=[(RESTARTED, CountedRedlock, AHEAD, movable.library)])
     assert {event["detail"]["fault"] for event in outcome.strikes} == {"clock"}
     assert verdict(outcome) == "invalid"
     assert_nothing_left(private_tmp)

@@ -164,7 +164,9 @@ def test_what_befell_many_alike_is_one_sentence():
 
 
 def test_by_how_many_a_hold_was_granted():
-    assert "Each hold was granted by 3 to 5 of 5 lock servers." in verdict(redlock()).summary
+    assert "Each hold was granted by at least 3 of 5 lock servers." in verdict(redlock()).summary
+    by_all = Story(servers=FIVE).enters(0.5, 1, "a", granted=(1, 2, 3, 4, 5)).ends(5.0)
+    assert "Each hold was granted by all 5 lock servers." in verdict(by_all).summary
     assert "Each hold" not in verdict(failover()).summary
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import THOROUGH
-from labs import Setnx, contend_until, faults_of, kinds, wait_for
+from labs import Setnx, contend_until, faults_of, kinds, pid_of, wait_for
 from majority import Majority
 
 from course_tasks import Lab, kill, movable_clocks, move_clock, pause
@@ -21,15 +20,6 @@ from course_tasks.place import Place
 
 HOUR = 3600
 SHARED = Path("/dev/shm")  # where Linux keeps shared memory and semaphores
-
-
-@pytest.fixture(scope="module")
-def movable():
-    """Skips where clocks can't be moved; with COURSE_TESTS=all, that is a failure."""
-    found = movable_clocks()
-    if not found and not THOROUGH:
-        pytest.skip(repr(found))
-    assert found, repr(found)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +33,6 @@ def ahead(lab, server):
     """How many seconds the clock of ``server`` is ahead, as it says itself."""
     seconds, microseconds = lab.client(server).time()
     return seconds + microseconds / 1e6 - time.time()
-
-
-def pid_of(lab, server):
-    return next(pid for name, _, pid, _ in lab.processes.rows if name == server)
 
 
 def left_by(*pids):

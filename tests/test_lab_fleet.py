@@ -7,7 +7,7 @@ import socket
 import psutil
 import pytest
 from conftest import REPEATS
-from labs import Setnx, kinds_so_far, run_until, wait_for
+from labs import Setnx, kinds_so_far, pid_of, run_until, wait_for
 from redis import ConnectionError
 from test_lab_interrupt import STRIKE, interrupted, works
 
@@ -28,10 +28,6 @@ def servers(lab):
     lab.servers.revive()
     lab.servers.clear()
     return lab.servers
-
-
-def pid_of(lab, name):
-    return next(pid for row, _, pid, _ in lab.processes.rows if row == name)
 
 
 def states(servers):

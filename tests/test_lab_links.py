@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from labs import Recorded, contend_until, faults_of, kinds_so_far, run_until, wait_for
+from labs import Recorded, contend_until, faults_of, kinds_so_far, pid_of, run_until, wait_for
 from test_lab_interrupt import interrupted, works
 
 from course_tasks import Lab, cut, pause, restart, slow
@@ -376,7 +376,7 @@ def test_the_process_that_carries_the_links_is_killed(private_tmp):
     with Lab(workers=1, lock_servers=2) as lab:
         (client, _) = lab.links.clients("worker1")
         assert client.ping()
-        os.kill(next(pid for name, _, pid, _ in lab.processes.rows if name == "links"), signal.SIGKILL)
+        os.kill(pid_of(lab, "links"), signal.SIGKILL)
         ended = "links has ended with status -9: run the cell that starts the lab again"
         with pytest.raises(LabError, match=ended):
             lab.links.cut("worker1", "lock1")

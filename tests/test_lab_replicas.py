@@ -10,7 +10,7 @@ from operator import attrgetter
 import psutil
 import pytest
 import redis
-from labs import Recorded, Setnx, contend_until, faults_of, kinds, run_until, wait_for
+from labs import Recorded, Setnx, contend_until, faults_of, kinds, pid_of, run_until, wait_for
 
 from course_tasks import Lab, cut, kill, promote
 from course_tasks.lab import LabError, replicas
@@ -31,10 +31,6 @@ def clean(lab):
     """The lab, made clean before the test, as a run would find it."""
     lab.settle()
     return lab
-
-
-def pid_of(lab, server):
-    return next(pid for name, _, pid, _ in lab.processes.rows if name == server)
 
 
 def primary_pid(lab):

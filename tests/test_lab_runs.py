@@ -7,7 +7,7 @@ import tempfile
 
 import psutil
 import pytest
-from labs import Kernel, Setnx, kinds, most_inside, run_until, wait_for
+from labs import Kernel, Setnx, kinds, most_inside, pid_of, run_until, wait_for
 
 from course_tasks import kill
 from course_tasks.experiment import Experiment
@@ -179,7 +179,7 @@ def test_a_task_keeps_to_the_run_that_it_began_in(lab, monkeypatch):
 
 def test_a_worker_that_was_killed_from_a_terminal_is_back_in_the_next_run(lab):
     lab.await_workers()
-    os.kill(next(row[2] for row in lab.processes.rows if row[0] == "worker2"), signal.SIGKILL)
+    os.kill(pid_of(lab, "worker2"), signal.SIGKILL)
     wait_for(lambda: lab.exit_status("worker2") == -signal.SIGKILL)
     run = lab.invoke("tasks.add", times=6, takes=0.5, seconds=60)
     assert set(run.events[run.events["kind"] == "started"]["lane"]) == set(lab.workers)

@@ -4,7 +4,7 @@ import os
 
 import psutil
 import pytest
-from labs import GetThenSet, Recorded, Setnx, contend_until, faults_of, kinds, run_until, wait_for
+from labs import GetThenSet, Recorded, Setnx, contend_until, faults_of, kinds, pid_of, run_until, wait_for
 from majority import Majority
 
 from course_tasks import Lab, experiment, kill, pause, place, restart
@@ -269,7 +269,7 @@ def test_a_paused_server_answers_when_it_goes_on(lab, monkeypatch):
     def look(names, number):
         send(names, number)
         if names == ["lock1"]:
-            pid = next(pid for name, _, pid, _ in lab.processes.rows if name == "lock1")
+            pid = pid_of(lab, "lock1")
             states.append(psutil.Process(pid).status())
 
     monkeypatch.setattr(lab, "send_signal", look)

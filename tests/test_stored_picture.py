@@ -7,11 +7,10 @@ import json
 import re
 from types import SimpleNamespace
 
-import pytest
-from conftest import ROOT, THOROUGH
+from conftest import ROOT
 from IPython.display import Markdown
 
-from course_tasks import movable_clocks, move_clock
+from course_tasks import move_clock
 from course_tasks.lab.clocks import Clocks
 
 LESSON = ROOT / "notebooks" / "13_redlock_on_trial.ipynb"
@@ -43,18 +42,14 @@ def test_nothing_else_asks_for_the_run_that_there_is_not():
     assert len(names["trials"]) == len(runs)
 
 
-def test_where_clocks_can_be_moved_the_lesson_moves_one():
+def test_where_clocks_can_be_moved_the_lesson_moves_one(movable):
     """With COURSE_TESTS=all they must be movable, so that the lesson which the tests execute is the whole one."""
-    clocks = movable_clocks()
-    if not clocks and not THOROUGH:
-        pytest.skip(repr(clocks))
-    assert clocks, repr(clocks)
     asked = []
 
     def run(lock, faults, **options):
         asked.extend(faults)
         return SimpleNamespace(timeline=lambda: "drawn")
 
-    names = dict(clocks=clocks, lab=SimpleNamespace(run=run), redlock=None, split=[], same={}, move_clock=move_clock)
+    names = dict(clocks=movable, lab=SimpleNamespace(run=run), redlock=None, split=[], same={}, move_clock=move_clock)
     assert carry_out(["clock"], **names)["picture"] == "drawn"
     assert [str(fault) for fault in asked] == ["move_clock('lock3', 60, when='skipped')"]

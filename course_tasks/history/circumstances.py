@@ -67,14 +67,17 @@ def _all_or(some, everyone):
 
 
 def majorities(findings):
-    """By how many lock servers each hold was granted, where there are several and it is known."""
+    """By how many lock servers each hold was granted, where there are several and it is known.
+
+    That is at least so many: a lock need not wait for the answers that it can do without.
+    """
     sizes = {len(grants) for grants in findings.grants.of.values()}
     number = len(findings.servers.asked(0.0))
     if not sizes or number == 1:
         return []
-    least, most = min(sizes), max(sizes)
-    said = f"{least} to {most}" if most > least else f"{most}"
-    return [f"each hold was granted by {said} of {number} lock servers"]
+    least = min(sizes)
+    said = f"all {number}" if least == number else f"at least {least} of {number}"
+    return [f"each hold was granted by {said} lock servers"]
 
 
 def granted(findings):
