@@ -10,14 +10,14 @@ from unittest import mock
 
 import pytest
 import redis
-from fives import NAME, SOON
+from fives import LEASE, NAME, PATIENT, SOON
 from interrupts import each_place
 from labs import LONG, wait_for
 from lock_contract import in_threads, raised
 from redis.sentinel import Sentinel
 
-from course_tasks.locks import LeaseLock, LockError, Redlock
-from course_tasks.locks.node import stock_of
+from course_tasks.locks import LeaseLock, LockError, LockNotOwnedError, Redlock
+from course_tasks.locks.node import Node, stock_of
 
 # An interrupt while redis-py connects leaves the socket to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -64,6 +64,29 @@ def test_a_signals_handler_may_release_what_it_interrupts(five):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_what_a_signals_handler_takes_is_not_given_back_by_what_it_interrupted(five):
+    """The first is being extended when the handler gives it back, and takes the other: that needs connections of its own."""
+    first = five.lock()
+    other = Redlock(first.redis, "other", timeout=LEASE, node_timeout=PATIENT)
+    write, signals = Node.write, [signal.SIGALRM]
+
+    def write_and_be_interrupted(node, ballot):
+        written = write(node, ballot)
+        if signals:
+            signal.raise_signal(signals.pop())
+        return written
+
+    before = signal.signal(signal.SIGALRM, lambda *_: first.release() or other.acquire())
+    try:
+        first.acquire()
+        with mock.patch.object(Node, "write", write_and_be_interrupted):
+            assert isinstance(raised(first.extend, 1), LockNotOwnedError)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert other.validity and other.owned()
+    other.release()
 
 
 # Interrupts ---------------------------------------------------------------------------------------------------------

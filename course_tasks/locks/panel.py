@@ -19,11 +19,16 @@ class Panel:
         self.quorum = majority(len(stocks))
         self.nodes = [stock.take() for stock in stocks]
         self._mutex = threading.RLock()  # a signal's handler may release what its own thread is extending
+        self._asking = False
 
     def ask(self, ballot, limit=None):
         """Put ``ballot`` to every server; return it when it is decided, at the latest after ``limit`` seconds."""
         with self._mutex:
-            self._hear(ballot, *self._write(ballot), self._limit if limit is None else limit)
+            outer, self._asking = self._asking, True
+            try:
+                self._hear(ballot, *self._write(ballot), self._limit if limit is None else limit)
+            finally:
+                self._asking = outer
         return ballot
 
     def tell(self, ballot):
@@ -35,6 +40,9 @@ class Panel:
         """Put the nodes back, with what they owe. Who asks now asks nobody."""
         with self._mutex:
             nodes, self.nodes = self.nodes, []
+            # Where a signal's handler closes it, who was interrupted goes on with these nodes: nobody else may have them.
+            if self._asking:
+                return
             for stock, node in zip(self._stocks, nodes, strict=False):
                 stock.put_back(node)
 
