@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 import redis
-from fives import LEASE, SHORT
+from fives import LEASE, NAME, SHORT
 from labs import wait_for
 from lock_contract import raised
 
@@ -280,6 +280,31 @@ def one_servers_error_is_no_error(five):
             five.settle()
 
 
+def what_is_refused_for_one_lock_is_not_in_the_way_of_another(five):
+    """Of a key that holds a list, a server says that it is taken; and that it can't be given back, however often it is asked."""
+    only = five.clients()[:1]
+    five.admin(0).rpush(NAME, "not a lock's")
+    assert five.lock(only).acquire(blocking=False) is False
+    other = Redlock(only, "other", node_timeout=SHORT)
+    assert other.acquire(blocking=False)
+    other.release()
+
+
+def a_release_that_was_refused_is_tried_again(five):
+    lock = five.lock()
+    lock.acquire()
+    five.settle()
+    five.admin(0).config_set("min-replicas-to-write", 1)
+    try:
+        lock.release()
+        five.settle()
+        assert five.tokens() == [mock.ANY, None, None, None, None] and five.left(0) > 0
+    finally:
+        five.admin(0).config_set("min-replicas-to-write", 0)
+    five.take(1, 2)
+    assert lock.acquire(blocking=False) and lock.granted == (0, 3, 4)
+
+
 def test_too_few_votes_are_no_error_but_are_told_once(five, caplog):
     lock = five.lock()
     caplog.set_level(logging.WARNING)
@@ -375,6 +400,14 @@ class Raises(Ballot):
         super().take(node, reply)
 
 
+def never_the_last(*arguments, last=False, **options):
+    return Ballot(*arguments, **options)
+
+
+def always_the_last(*arguments, **options):
+    return Ballot(*arguments, **{**options, "last": True})
+
+
 def counts_whoever_refuses(panel, ballot):
     holders = sum(node.undo is panel.undo for node in panel.nodes)
     return holders - sum(reply == 0 for reply in ballot.replies.values())
@@ -405,6 +438,14 @@ BROKEN = {
     ),
     "keeps a minority": (lambda: changed(panel.Panel, tell=lambda *_: None), [who_gets_no_majority_leaves_nothing]),
     "raises on one error": (lambda: changed(redlock, Ballot=Raises), [one_servers_error_is_no_error]),
+    "asks who refuses for ever": (
+        lambda: changed(panel, Ballot=never_the_last),
+        [what_is_refused_for_one_lock_is_not_in_the_way_of_another],
+    ),
+    "asks who refuses once": (
+        lambda: changed(redlock, Ballot=always_the_last),
+        [a_release_that_was_refused_is_tried_again],
+    ),
     "any token is a vote": (
         lambda: changed(redlock, Census=CountsAnybody),
         [somebody_holds_it_where_a_majority_names_the_same],

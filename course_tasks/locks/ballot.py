@@ -27,13 +27,13 @@ class Packed:
 class Ballot:
     """One round: ``command`` (Packed), and how many ``votes`` it has, replies that equal ``yes``.
 
-    ``undo`` (Packed) is what undoes the command, where it asks for the lock; ``undoing``: it is itself such a one. ``began`` is
-    when, by ``time.monotonic()``; ``asked`` holds the Nodes that it was written to, ``replies`` what each said, an error as
-    the exception; ``silent`` is how many of them were waited for in vain.
+    ``undo`` (Packed) is what undoes the command, where it asks for the lock; ``undoing``: it is itself such a one, and ``last``:
+    it is not put again, whatever is said to it. ``began`` is when, by ``time.monotonic()``; ``asked`` holds the Nodes that it was
+    written to, ``replies`` what each said, an error as the exception; ``silent`` is how many of them were waited for in vain.
     """
 
-    def __init__(self, command, yes=None, undo=None, undoing=False):
-        self.command, self.yes, self.undo, self.undoing = command, yes, undo, undoing
+    def __init__(self, command, yes=None, undo=None, undoing=False, last=False):
+        self.command, self.yes, self.undo, self.undoing, self.last = command, yes, undo, undoing, last
         self.began = time.monotonic()
         self.asked, self.replies = set(), {}
         self.votes = self.silent = 0

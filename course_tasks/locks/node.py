@@ -21,8 +21,8 @@ class Node:
 
     ``owed`` are the Ballots that were written on it and are not answered, oldest first: at most a request, and behind it
     what undoes it. They are answered in that order. ``undo`` is the command that undoes what the server may have granted;
-    None where it certainly has nothing. ``descriptor`` is the socket's, None where it isn't connected; ``error`` what went
-    wrong last.
+    None where it certainly has nothing, or has refused that twice. ``descriptor`` is the socket's, None where it isn't
+    connected; ``error`` what went wrong last.
 
     While something is written or read, the node counts as *torn*. An interrupt leaves it so: nobody knows how far that got, and
     the connection is not used again. What there is to undo is noted before it is written, and stays noted until that was
@@ -100,7 +100,7 @@ class Node:
         except ResponseError as error:
             reply = self.error = error
         ballot = self.owed[0]
-        if ballot.undoing and reply in (0, 1):
+        if ballot.undoing and (ballot.last or reply in (0, 1)):
             self.undo = None
         ballot.take(self, reply)
         self.owed.popleft()

@@ -104,8 +104,9 @@ class Panel:
                 return
         elif node.owed:
             return
-        elif node.undo not in (None, self.undo):  # an earlier hold's, from a connection that broke
-            node.write(Ballot(node.undo, undoing=True))
+        elif node.undo not in (None, self.undo):  # an earlier hold's: its connection broke, or the server refused it
+            # Who refuses it again is asked all the same. It may be about that lock alone: its key holds a list, say.
+            node.write(Ballot(node.undo, undoing=True, last=True))
             return
         if node.write(ballot):
             ballot.asked.add(node)
