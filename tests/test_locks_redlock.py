@@ -213,6 +213,15 @@ def an_extension_needs_a_majority_too(five):
     assert five.tokens() == [None] * 5
 
 
+def an_extension_that_was_heard_of_late_is_reckoned_with(five):
+    """What is added is added from when a server hears of it: a second later, for all that is known."""
+    lock = five.lock(timeout=10, node_timeout=1)
+    lock.acquire()
+    with five.silent(0, 1, 2):
+        unknown = raised(lock.extend, 10)
+        assert isinstance(unknown, LockOutcomeUnknown) and lock.validity + 1 + 10 <= unknown.clears_in < 20 * 1.01 + 1
+
+
 def an_extension_takes_nothing_that_was_lost(five):
     lock = five.lock()
     lock.acquire()
@@ -373,8 +382,10 @@ class ForgetsFirst(Redlock):
 
 
 class AddsOnEachServer(Redlock):
-    def _extend_command(self, hold, span, replace):
-        return Packed("EVAL", LeaseLock.EXTEND.text, 1, self._key, hold.token, span, int(replace))
+    def _lengthen(self, hold, span, replace):
+        add = Packed("EVAL", LeaseLock.EXTEND.text, 1, self._key, hold.token, span, 0)
+        with mock.patch.object(self, "_extend_command", return_value=add):
+            return super()._lengthen(hold, span, replace)
 
 
 class CountsFromTheAnswer(hold.Hold):
@@ -383,6 +394,13 @@ class CountsFromTheAnswer(hold.Hold):
 
     def is_longer(self, seconds, start):
         super().is_longer(seconds, time.monotonic())
+
+
+class CountsFromTheQuestion(hold.Hold):
+    """As if every server heard of an extension at once; here it follows the question on its heels."""
+
+    def may_be_longer(self, seconds, replace):
+        self.by = max(self.by, self.asked + self._at_most(seconds))
 
 
 class CountsAnybody(Census):
@@ -468,6 +486,10 @@ BROKEN = {
     "adds to what each server has": (
         lambda: instead(AddsOnEachServer),
         [every_server_of_the_majority_has_the_whole_extension],
+    ),
+    "an extension from when it was asked for": (
+        lambda: changed(base, Hold=CountsFromTheQuestion),
+        [an_extension_that_was_heard_of_late_is_reckoned_with],
     ),
     "counts whoever refuses": (
         lambda: changed(panel.Panel, may_hold=counts_whoever_refuses),

@@ -176,11 +176,11 @@ class Redlock(BaseLock):
         panel = hold.remedy
         if not panel:
             return False  # another thread gave it back
-        command = self._extend_command(hold, span, replace)
+        span = span if replace else self._from_now(hold, span)
         try:
-            ballot = panel.ask(Ballot(command, 1))
+            ballot = panel.ask(Ballot(self._extend_command(hold, span), 1))
         finally:
-            hold.may_be_longer(span / 1000, replace)
+            hold.may_be_longer(span / 1000, replace=True)
         if ballot.votes >= panel.quorum:
             return True
         if panel.may_hold(ballot) < panel.quorum:
@@ -189,9 +189,13 @@ class Redlock(BaseLock):
             raise self._error("it can't be extended", ballot, panel)
         raise self._unknown("whether its lease was extended", hold.clears_in)
 
-    def _extend_command(self, hold, span, replace):
-        if not replace and hold.validity:
-            span += math.ceil(1000 * (hold.validity + ROUNDING) / (1 - DRIFT))
+    @staticmethod
+    def _from_now(hold, span):
+        """To how many milliseconds from now the lease has to be lengthened, where it is to be so many (``span``) longer."""
+        left = hold.validity
+        return span + (math.ceil(1000 * (left + ROUNDING) / (1 - DRIFT)) if left else 0)
+
+    def _extend_command(self, hold, span):
         return Packed("EVAL", LeaseLock.EXTEND.text, 1, self._key, hold.token, span, 1)
 
     def _give_back(self, hold):
