@@ -316,6 +316,31 @@ def test_a_cross_says_why_each_reason_once():
     assert "skipped: locked" in labels(axes(story.ends(5.0)))
 
 
+@pytest.mark.parametrize("servers", [FIVE, ()], ids=["five servers", "one"])
+@pytest.mark.parametrize(
+    ("held", "label"), [(1.0, "skipped: locked"), (2.5, "skipped after a pause"), (None, "skipped after a pause")]
+)
+def test_whoever_stood_still_on_the_way_need_not_have_found_the_lock_taken(servers, held, label):
+    """Unless it was held by another all the while. Else its own answer, a yes, may have come too late."""
+    story = Story(servers=servers)
+    for t in (1.0, 1.5, 2.0, 2.5):
+        if t == held:
+            story.enters(t, 2, "b", lease=9.0, granted=(1, 2, 3))
+        if t == 1.5:
+            story.say(t, "started", 1, "a")
+        if t == 2.0:
+            story.fault(t, "began", 1, "pause", seconds=2)
+    story.fault(4.0, "ended", 1, "pause").say(4.1, "skipped", 1, "a")
+    assert [text for text in labels(axes(story.ends(5.0))) if "skipped" in text] == [label]
+
+
+def test_a_pause_before_the_attempt_or_of_another_is_no_reason():
+    story = Story(servers=FIVE).enters(0.5, 2, "b", lease=9.0, granted=(1, 2, 3))
+    story.fault(1.0, "began", 1, "pause", seconds=1).fault(1.5, "began", 3, "pause", seconds=9)
+    story.fault(2.0, "ended", 1, "pause").skips(2.1, 1, "a")
+    assert "skipped: locked" in labels(axes(story.ends(5.0)))
+
+
 @pytest.mark.parametrize("name", SERVED)
 def test_no_label_covers_what_a_server_granted(name):
     figure = picture(scenes()[name]).figure

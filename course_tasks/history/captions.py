@@ -74,19 +74,33 @@ def _skipped(scene, labels):
     """What a cross means, for each reason once."""
     told = set()
     for event in scene.happened["skipped"][:MANY]:
-        text = f"skipped: {_why_skipped(scene.findings, event)}"
+        text = _cross(scene.findings, event)
         if text not in told and beside(scene, labels, event, text):
             told.add(text)
 
 
-def _why_skipped(findings, event):
-    """Where it takes several servers to grant the lock, it need not be taken."""
+def _cross(findings, event):
+    """Why a task went away. Where it takes several servers to grant the lock, the lock need not be taken.
+
+    Nor where the task stood still on its way: its own answer, a yes, may have come too late.
+    """
+    asked = _stood_still(findings, event)
+    held = any(row.begin_order < asked and event.Index < row.until_order for row in findings.lasted["holding"])
+    if asked < event.Index and not held:
+        return "skipped after a pause"
     if not findings.servers.names:
-        return "locked"
+        return "skipped: locked"
     if findings.servers.too_few(event.t, event.lane):
-        return "no majority"
-    held = any(row.begin_order < event.Index < row.until_order for row in findings.lasted["holding"])
-    return "locked" if held else "not granted"
+        return "skipped: no majority"
+    return "skipped: locked" if held else "skipped: not granted"
+
+
+def _stood_still(findings, skipped):
+    """The order of the first pause within the attempt that ended in ``skipped``; where there is none, that event's own."""
+    attempts = findings.lasted["running"] + findings.lasted["waiting"]
+    begun = min((row.begin_order for row in attempts if row.until_order == skipped.Index), default=skipped.Index)
+    pauses = [row.begin_order for row in findings.lasted["paused"] if row.lane == skipped.lane]
+    return min((order for order in pauses if begun < order < skipped.Index), default=skipped.Index)
 
 
 def _lock(scene, labels):
