@@ -13,6 +13,7 @@ from test_lab_interrupt import STRIKE, interrupted, works
 
 from course_tasks import Lab
 from course_tasks.lab import LabError
+from course_tasks.locks import Redlock
 
 
 @pytest.fixture(scope="module")
@@ -220,4 +221,6 @@ def test_a_single_one(hunt):
         lab.servers.restart("lock")
         run = run_until(lab, Setnx, every=0.2, takes=0, until={"released": 1})
         assert run.notes == ()
+        (note,) = run_until(lab, Redlock, every=0.2, takes=0, until={"failed": 1}).notes
+        assert "raised TypeError('Redlock takes a list of clients, one for each of its servers, not a Redis" in note
     hunt.nothing_left()

@@ -10,6 +10,7 @@ from majority import Majority
 from course_tasks import Lab, experiment, kill, pause, place, restart
 from course_tasks.experiment import Clients, Experiment
 from course_tasks.lab import LabError
+from course_tasks.locks import FencedLock, LeaseLock, RenewingLock
 
 FIVE = ("lock1", "lock2", "lock3", "lock4", "lock5")
 
@@ -125,6 +126,14 @@ def test_a_lock_for_one_server_is_told_what_it_was_given(lab):
     assert (
         "AttributeError('setnx: this lab has 5 lock servers, so a lock is made with the list of their clients" in note
     )
+
+
+@pytest.mark.parametrize("lock", [LeaseLock, FencedLock, RenewingLock])
+def test_so_is_the_courses_own_lock_for_one_server(lab, lock):
+    run = run_until(lab, lock, every=0.2, takes=0, until={"failed": 1})
+    (note,) = run.notes
+    assert "raised TypeError('a lock on one server takes one client, and this is a list of 5: pass one of them" in note
+    assert "For a lock on all of them there is Redlock" in note
 
 
 def test_clients_are_a_list_in_every_other_way():

@@ -16,8 +16,14 @@ LEFT_OUT = ("retry", "maint_", "oss_", "orig_")
 def pool_of(client):
     """The connection pool of ``client``, a ``redis.Redis``.
 
-    Raises TypeError where the client has no pool of connections to one server: RedisCluster, asyncio, a Sentinel's replica.
+    Raises TypeError where the client has no pool of connections to one server: a list of clients, RedisCluster, asyncio, a
+    Sentinel's replica.
     """
+    if isinstance(client, list | tuple):
+        raise TypeError(
+            f"a lock on one server takes one client, and this is a list of {len(client)}: pass one of them, such as clients[0]. "
+            "For a lock on all of them there is Redlock."
+        )
     pool = getattr(client, "connection_pool", None)
     if not isinstance(pool, ConnectionPool):
         raise TypeError(
