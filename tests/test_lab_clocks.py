@@ -327,6 +327,13 @@ def test_the_history_hears_of_it_first():
     assert done == [("fault began", "lock1", -5), ("moved", "lock1", -5)]
 
 
+def test_a_closed_lab_says_so(movable, module_tmp):
+    with Lab(workers=1, clocks=True, beside=True) as lab:
+        pass
+    with pytest.raises(LabError, match="The lab is closed"):
+        lab.servers.move_clock("lock", 60)
+
+
 # Where they can't be moved -------------------------------------------------------------------------------------------
 
 

@@ -97,7 +97,7 @@ def test_durable_servers_remember_what_they_have_answered_to(module_tmp):
         assert lab.client().get("mine") is None
 
 
-@pytest.mark.parametrize("operation", ["kill", "restart", "pause", "resume"])
+@pytest.mark.parametrize("operation", ["kill", "restart", "pause", "resume", "up"])
 @pytest.mark.parametrize("name", ["lock", "lock4", "broker", "worker1", None, 1])
 def test_only_lock_servers_are_touched(lab, servers, operation, name):
     with pytest.raises(ValueError, match=f"^no lock server is called {name!r}; there are lock1, lock2, lock3$"):
@@ -142,7 +142,7 @@ def test_a_lab_with_dead_and_paused_servers_can_be_closed(hunt, closing):
     lab.servers.pause("lock2")
     lab.close() if closing == "close" else lab.__exit__(None, None, None)
     hunt.nothing_left()
-    for operation in (lab.servers.kill, lab.servers.restart, lab.servers.pause, lab.servers.resume):
+    for operation in (lab.servers.kill, lab.servers.restart, lab.servers.pause, lab.servers.resume, lab.servers.up):
         with pytest.raises(LabError, match="The lab is closed"):
             operation("lock3")
 

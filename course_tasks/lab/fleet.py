@@ -29,7 +29,7 @@ class Fleet:
 
     def up(self, server):
         """Whether ``server`` is alive and not paused."""
-        return self._state(server) == "up"
+        return self._state(self._known(server)) == "up"
 
     # By hand, and for faults
 
@@ -59,9 +59,10 @@ class Fleet:
         name, seconds = self._known(server), shift("seconds", seconds)
         if not self._crew.clocks:
             raise LabError(NO_CLOCKS)
+        up = self.up(name)  # which raises LabError where the lab is closed, and its files are gone
         ahead = faketime.ahead(self._crew.place, name) + seconds
         self._set_clock(name, ahead)
-        if self.up(name):  # else it will notice in its own time
+        if up:  # else it will notice in its own time
             faketime.noticed(self._crew.itself(name), ahead, abs(seconds))
 
     def promote(self, replica):
