@@ -104,6 +104,19 @@ def a_connection_that_is_silent_for_very_long_is_given_up(five):
     assert lock.acquire() and lock.granted == (2, 3, 4)
 
 
+def a_connection_that_was_answered_is_kept_however_late_that_is_read(five):
+    """Whoever is not waited for has answered at once: that is found out by the next hold only."""
+    lock = five.connected()
+    lock.acquire()
+    lock.release()
+    five.settle()
+    sockets = [stock._free[-1].connection._sock for stock in lock._stocks]
+    with mock.patch.object(node, "PATIENCE", 0):
+        lock.acquire()
+        assert [each.connection._sock for each in lock._hold.remedy.nodes] == sockets
+    lock.release()
+
+
 # Dying and coming back ----------------------------------------------------------------------------------------------
 
 
@@ -262,12 +275,18 @@ def waits_for_whoever_owes(panel, ballot):
     return ballot.votes < panel.quorum <= ballot.votes + sum(bool(node.owed) for node in panel.nodes)
 
 
-def is_connected(node, now):
-    """For ever."""
-    return node.descriptor is not None
+def is_never_late(node, now):
+    return False
 
 
-connect, drop = Node.connect, Node.drop
+def is_usable(silent):
+    """As long as it isn't late, by the clock alone: whether its answer is there, was not looked."""
+    if silent.is_late(time.monotonic()):
+        silent.give_up()
+    return usable(silent)
+
+
+connect, drop, usable = Node.connect, Node.drop, Node.is_usable
 
 
 def connects_once(node, limit):
@@ -296,7 +315,11 @@ BROKEN = {
         (Panel, {"_is_open": waits_for_whoever_owes}),
         [what_is_owed_for_long_is_waited_for_by_nobody],
     ),
-    "never gives up": ((Node, {"is_usable": is_connected}), [a_connection_that_is_silent_for_very_long_is_given_up]),
+    "never gives up": ((Node, {"is_late": is_never_late}), [a_connection_that_is_silent_for_very_long_is_given_up]),
+    "looks at the clock alone": (
+        (Node, {"is_usable": is_usable}),
+        [a_connection_that_was_answered_is_kept_however_late_that_is_read],
+    ),
     "connects once": (
         (Node, {"connect": connects_once}),
         [a_minority_may_die_and_come_back, whoever_closed_its_connections_is_connected_to_anew_at_once],

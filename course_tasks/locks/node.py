@@ -38,12 +38,15 @@ class Node:
         self.descriptor = self.undo = self.error = None
         self._torn, self._due = False, -math.inf
 
-    def is_usable(self, now):
-        """Whether it is connected; a connection that is torn, or was silent for too long, is given up."""
-        is_late = self.owed and now - self.owed[0].began > PATIENCE
-        if self._torn or is_late or self.connection.is_connected == (self.descriptor is None):
-            self.drop(ConnectionError("the connection was given up"))
+    def is_usable(self):
+        """Whether it is connected; a connection that is torn is given up."""
+        if self._torn or self.connection.is_connected == (self.descriptor is None):
+            self.give_up()
         return self.descriptor is not None
+
+    def is_late(self, now):
+        """Whether it has owed an answer for too long. Read what is there before: maybe nobody did since it was asked."""
+        return bool(self.owed) and now - self.owed[0].began > PATIENCE
 
     def connect(self, limit):
         """Connect, unless it is too soon after an attempt that failed; return whether it is connected.
@@ -104,6 +107,10 @@ class Node:
             self.undo = None
         ballot.take(self, reply)
         self.owed.popleft()
+
+    def give_up(self):
+        """Have no more to do with the connection as it is."""
+        self.drop(ConnectionError("the connection was given up"))
 
     def drop(self, error):
         """Give the connection up, and what was owed on it. What there is to undo is left to do, over the next one."""

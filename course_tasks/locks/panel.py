@@ -57,13 +57,16 @@ class Panel:
         """
         poll, nodes, now = select.poll(), {}, time.monotonic()
         for node in self.nodes:
-            if node.is_usable(now):
+            if node.is_usable():
                 nodes[node.descriptor] = node
                 poll.register(node.descriptor, select.POLLIN)
         self._attend(ballot, poll, nodes, 0)  # who has answered meanwhile, or closed its connection
         for descriptor, node in nodes.items():
             if node.descriptor is not None and node not in ballot.asked:
-                self._put(ballot, node)
+                if node.is_late(now):
+                    node.give_up()
+                else:
+                    self._put(ballot, node)
                 if node.descriptor is None:
                     poll.unregister(descriptor)
         for node in self.nodes:
