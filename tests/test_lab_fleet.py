@@ -1,11 +1,14 @@
 """The lock servers by hand, from a cell: killed, started again, paused; and whole again when the next run begins."""
 
 import contextlib
+import os
 import shlex
+import signal
 import socket
 
 import psutil
 import pytest
+import redis
 from conftest import REPEATS
 from labs import Setnx, kinds_so_far, pid_of, run_until, wait_for
 from redis import ConnectionError
@@ -82,6 +85,25 @@ def test_one_that_is_paused_can_be_killed_and_started_again(lab, servers):
             do("lock3")
     servers.restart("lock3")
     assert states(servers) == ["up", "up", "up"]
+
+
+def test_one_that_takes_long_to_answer_is_waited_for(lab, servers, monkeypatch):
+    """For longer than redis-py waits for a reply."""
+    pid, asked, itself = pid_of(lab, "lock1"), [], lab.itself
+    hasty = redis.Redis(unix_socket_path=str(lab.place.socket("lock1")), retry=None, socket_timeout=0.2)
+
+    def ask(name):
+        if asked:
+            os.kill(pid, signal.SIGCONT)
+            return itself(name)
+        asked.append(name)
+        return hasty
+
+    monkeypatch.setattr(lab, "itself", ask)
+    os.kill(pid, signal.SIGSTOP)
+    lab.start_servers(["lock1"])
+    assert asked == ["lock1"]
+    hasty.close()
 
 
 def test_durable_servers_remember_what_they_have_answered_to(module_tmp):

@@ -24,6 +24,7 @@ from course_tasks.observation import READY
 STEADY = ("broker", "history")  # the servers that no fault ever touches
 START_UP = 30.0  # seconds until a process that is not ready counts as stuck
 LOOK = 0.01  # seconds between two looks at what is starting
+NOT_YET = (redis.ConnectionError, redis.TimeoutError)  # for redis-py gives up on a reply after 5 s
 
 
 class Crew:
@@ -194,7 +195,7 @@ class Crew:
 
     def _answers(self, name):
         def question():
-            with contextlib.suppress(redis.ConnectionError):
+            with contextlib.suppress(*NOT_YET):
                 return self.itself(name).ping()
 
         return question
@@ -209,7 +210,7 @@ class Crew:
         pid = self._pids[name]
 
         def question():
-            with contextlib.suppress(redis.ConnectionError):
+            with contextlib.suppress(*NOT_YET):
                 return self.client("history").hget(READY, name) == str(pid).encode()
 
         return question
