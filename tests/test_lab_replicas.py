@@ -352,6 +352,19 @@ def test_a_start_that_was_interrupted_is_finished_by_the_next_run(clean, monkeyp
     as_before(clean)
 
 
+def test_a_promotion_that_was_interrupted_is_undone_by_the_next_run(clean, monkeypatch):
+    """When the new path is laid ready, and does not yet take the place of the one before."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replicas.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clean.servers.promote("replica1")
+    monkeypatch.undo()
+    as_before(clean)
+
+
 # In a run --------------------------------------------------------------------------------------------------------------------
 
 

@@ -172,6 +172,7 @@ class Replication:
     def _lead_to_primary(self):
         path = self._crew.place.socket(self._first)
         new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)  # an interrupt may have left it
         new.symlink_to(self.own_socket(self.primary).name)
         os.replace(new, path)  # in one step: whoever looks finds the one or the other
 
