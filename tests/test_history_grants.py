@@ -135,6 +135,14 @@ def test_a_release_comes_later_to_a_paused_server():
     assert of_lock1(pause) == (10.0, "lease ended")  # never within the run
 
 
+def test_a_release_never_comes_to_a_server_whose_pause_ends_with_the_run():
+    """The lab ends what is under way when the run's time is over, a little before the run's last event."""
+    story = Story(servers=FIVE, inbox=False, seconds=10).enters(1.0, 1, "a", lease=30.0, granted=(1, 2))
+    story.fault(2.0, "began", "lock1", "pause", seconds=60).leaves(5.0, 1, "a")
+    events = story.fault(10.01, "ended", "lock1", "pause").ends(10.3)
+    assert grants(events) == [("lock1", "worker1", 1, 31.0, "lease ended"), ("lock2", "worker1", 1, 5.0, "released")]
+
+
 def test_a_release_comes_later_where_the_holder_is_cut_off():
     cut = {"servers": ["lock1"]}
     healed = [(2.0, "began", 1, "cut", cut), (7.0, "ended", 1, "cut", cut)]

@@ -223,6 +223,16 @@ def test_a_restart_is_a_dot_hollow_where_nothing_is_remembered():
     assert labels(ax).count("restarted from disk") == 2
 
 
+def test_a_server_that_was_to_be_restarted_and_was_not_back_was_killed():
+    story = Story(servers=FIVE, seconds=5).skips(0.5, 1, "a").fault(1.0, "began", "lock3", "restart", seconds=9)
+    events = story.ends(5.0)
+    assert on(axes(events), "lock3", "lanes") == [(0, 1.0)]
+    [text] = [text for text in axes(events).texts if text.get_text() == "killed (SIGKILL)"]
+    assert text.xy == pytest.approx((1.0, lane(axes(events), "lock3")))
+    assert "lock3 was killed at 1.0 s." in verdict(events).summary
+    assert "killed (SIGKILL)" not in labels(axes(two_granted("restart")))  # it is told as restarted
+
+
 def test_what_a_server_has_on_disk_it_does_not_grant_while_it_is_dead():
     assert on(axes(remembering()), "lock3", "granted") == [(0.6, 2.0), (4.2, 4.8), (6.1, 9.1)]
 

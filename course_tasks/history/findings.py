@@ -46,8 +46,9 @@ class Findings:
         self.renewed, self.lost = len(self.happened["renewed"]), len(self.happened["lost"])
         self.refused = len(self.happened["refused"])
         self.at_once = self.began.get("at_once", 1)  # how many may be inside together
-        self.faults = spells(self.happened, self.began.get("seconds") or math.inf)
-        self.servers = Servers(self.began.get("servers", ()), self.faults, self.lasted["paused"])
+        planned = self.began.get("seconds") or math.inf
+        self.faults = spells(self.happened, planned)
+        self.servers = Servers(self.began.get("servers", ()), self.faults, self.lasted["paused"], planned)
         self.kills = [event for event in self.happened["fault ended"] if event.detail["fault"] == "kill"]
 
     def error(self, failed):

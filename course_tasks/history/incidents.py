@@ -53,7 +53,7 @@ def lost(scene, labels):
 
 
 def killed(scene, labels):
-    """Who was killed, and a lock that stays taken after its holder's death."""
+    """Who was killed, to be restarted or not, and is not back; and a lock that stays taken after its holder's death."""
     for kill in scene.findings.kills[:MANY]:
         beside(scene, labels, kill, f"killed{scene.findings.place(kill.Index) or ' (SIGKILL)'}", color=theme.INK)
         for row in scene.lasted["holding"]:
@@ -63,6 +63,8 @@ def killed(scene, labels):
                 places = [(kill.t, below, 4, -8, "left"), (kill.t, below, -4, -8, "right")]
                 if labels.place(text, places, color=theme.INK):
                     scene.told.add(row.begin_order)
+    for spell in [spell for spell in scene.findings.faults if spell.fault == "restart" and spell.end == math.inf]:
+        beside(scene, labels, Moment(spell.begin, spell.lane), "killed (SIGKILL)", color=theme.INK)
 
 
 def restarted(scene, labels):

@@ -68,8 +68,8 @@ KINDS = {
 FAULTS = {
     "kill": "on the lane of a process, a lock server's too: SIGKILL. It ends when the whole process tree does nothing any more",
     "pause": "likewise: SIGSTOP. detail: seconds",
-    "restart": "on a lock server's lane: it begins when the server is dead, and ends when it answers again. detail, at the end: "
-    "memory (whether it still knows what it knew before)",
+    "restart": "on a lock server's lane: it begins when the server does nothing any more, and ends when it is started again. "
+    "detail, at the end: memory (whether it still knows what it knew before)",
     "clock": "on a lock server's lane: its wall clock jumps. detail: seconds (back, where they are negative)",
     "promote": "on a replica's lane: from now on it is the primary, which everybody asks",
     "cut": "on the lane of a worker, a contender or a replica: what it and some lock servers send each other is held back until "

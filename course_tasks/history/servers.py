@@ -25,10 +25,11 @@ class Absence:
 class Servers:
     """The lock servers and replicas called ``names``, in a run with these ``faults`` (Spells).
 
-    ``pauses`` are the intervals of kind "paused". All times are in seconds since the run began.
+    ``pauses`` are the intervals of kind "paused"; ``planned`` is how long the run was to last: a pause that ends then ends
+    because the run is over, and nobody hears anything after it. All times are in seconds since the run began.
 
     =============== ====================================================================================================
-    ``down``        Spells of their own kind: a server is dead, from a kill on, or from a restart until it answers again,
+    ``down``        Spells of their own kind: a server is dead, from a kill on, or from a restart until it is started again,
                     and ``memory`` in the detail says whether it then still knows what it knew before
     ``paused``      Spells "pause" of servers
     ``moved``       Spells "clock"
@@ -38,13 +39,11 @@ class Servers:
     =============== ====================================================================================================
     """
 
-    def __init__(self, names, faults, pauses):
+    def __init__(self, names, faults, pauses, planned=math.inf):
         self.names = tuple(names)
         self.down = [down for name in self.names for down in _down(name, faults)]
         self.paused = [
-            Spell("pause", row.lane, row.begin, math.inf if row.closed_by == "run ended" else row.until, {})
-            for row in pauses
-            if row.lane in self.names
+            Spell("pause", row.lane, row.begin, _end(row, planned), {}) for row in pauses if row.lane in self.names
         ]
         kinds = ("clock", "promote", "cut", "slow")
         self.moved, self.promoted, self.cut, self.slow = (
@@ -91,6 +90,11 @@ class Servers:
             names=tuple(name for name in self.names if any(name in names for _, names in away)),
             dead=not any(spell.lane in names and spell.at(t) for t, names in away for spell in self.paused),
         )
+
+
+def _end(pause, planned):
+    """When it was over; infinity, where that was not before the run's end."""
+    return math.inf if pause.closed_by == "run ended" or pause.until >= planned else pause.until
 
 
 def _down(name, faults):
