@@ -30,6 +30,13 @@ CASES = [
     ("clock", "clock", "lock3's clock jumps", "0.1 345 1.6, 0.7 123 2.2, 0 worker1 cut, 0.2 lock3 clock 60"),
     ("late", "late", "the first one is paused", "0.1 1234 3.2, 2.5 124 4.0, 0.3 worker1 pause 2.8"),
     ("late", "late", "the work takes too long", "0.1 1235 3.2, 2.3 235 4.0"),
+    ("ends", "memory", "late in the run, lock3 restarts", "5.1 123 6.6, 5.7 345 7.2, 5.3 lock3 restart"),
+    (
+        "early",
+        "memory",
+        "lock3 restarts, and the first one stays for too long",
+        "0.1 123 3.2, 0.7 345 2.2, 0.2 lock3 restart",
+    ),
     ("together", None, "lock3 restarts, and the first one is done", "0.1 123 0.6, 0.7 345 2.2, 0.2 lock3 restart"),
     (
         "harmless",
@@ -50,6 +57,12 @@ CASES = [
         "0.1 124 1.6, 0.7 235 2.2, 0.2 lock5 clock 60, 0.3 lock2 restart",
     ),
     (
+        "both",
+        "memory",
+        "lock2 restarts, and the clocks of lock1 and lock5 jump",
+        "0.1 124 1.6, 0.7 235 2.2, 0.2 lock2 restart, 0.3 lock1 clock 60, 0.4 lock5 clock 60",
+    ),
+    (
         "between",
         "clock",
         "lock3 restarts before anybody comes, and then its clock jumps",
@@ -58,8 +71,20 @@ CASES = [
     (
         "between",
         "memory",
+        "lock3's clock jumps before anybody comes, and then it restarts",
+        "0.1 123 1.6, 0.7 345 2.2, 0.05 lock3 clock 60, 0.3 lock3 restart",
+    ),
+    (
+        "between",
+        "memory",
         "lock3 restarts, and its clock jumps when the second one is inside",
-        "0.1 123 1.6, 0.7 345 2.2, 0.9 lock3 clock 60, 0.4 lock3 restart",
+        "0.1 123 1.6, 0.7 345 2.2, 0.4 lock3 restart, 0.9 lock3 clock 60",
+    ),
+    (
+        "between",
+        "clock",
+        "lock3's clock jumps, and it restarts when the second one is inside; that is told first",
+        "0.1 123 1.6, 0.7 345 2.2, 0.9 lock3 restart, 0.4 lock3 clock 60",
     ),
     (
         "far",
@@ -72,6 +97,12 @@ CASES = [
         "memory",
         "lock3's clock is set forward by half a second, and then lock3 restarts",
         "0.1 123 1.6, 0.7 345 2.2, 0.2 lock3 clock 0.5, 0.3 lock3 restart",
+    ),
+    (
+        "far",
+        "memory",
+        "lock3 restarts, and then its clock is set back",
+        "0.1 345 1.6, 0.7 123 2.2, 0.2 lock3 restart, 0.3 lock3 clock -60",
     ),
     (
         "far",
@@ -160,6 +191,8 @@ EXERCISES = [
             "clock": "A server that is in both lists had its clock set forward between the two grants, and far enough.",
             "late": "The lease was over, and the first one still inside. That needs no fault of any server, and a pause is only "
             "one of its causes.",
+            "ends": "A lease is so many seconds long. It ends at first['at'] + first['lease'].",
+            "early": "The first one stayed for too long; but when the second one was given the lock, that lease still ran.",
             "together": "Whoever has left is not inside any more, whatever happened to the servers.",
             "harmless": "There was a pause, but the lease was not over. So it let nobody in.",
             "both": "A server that granted the lock to only one of the two could forget what it liked. It takes one that said "
@@ -167,6 +200,8 @@ EXERCISES = [
             "between": "What it forgot before the first grant, or after the second, did no harm. Faults need not come in order.",
             "far": "Set back, a clock ends a lease later. Set forward, it ends it so much earlier, which need not be at once.",
             "first": "Look at the lease first. When it is over, every server may say yes, and needs to forget nothing.",
+            "nonsense": 'Return "late", "memory", "clock" or None, and None without quotation marks.',
+            "raised": 'KeyError? Not every fault has the same keys: a "cut" has no "seconds". The cell above prints some.',
         },
         given=("trials",),
     ),

@@ -10,7 +10,7 @@ from course_tasks.exercises.lesson13 import evidence_of
 def some_runs():
     stories = ("0.1 123 3.2, 1.8 124 2.2, 0.2 worker1 pause 3", "0.1 345 1.6, 0.7 123 2.2, 0.2 lock3 restart")
     late, forgot = map(evidence_of, stories)
-    late[0]["lease"] = 1.2
+    late[0]["lease"] = 1.1
     return ([late, forgot],)
 
 
@@ -127,6 +127,16 @@ def late_is_who_stays_longer_than_his_own_lease_and_a_bit(one, other, list_of_fa
     return find(one, other, list_of_faults, late=lambda one, other, _: one["left"] > one["at"] + 2 * one["lease"])
 
 
+@fails("13.1", "ends")
+def a_lease_is_no_moment(first, second, faults):
+    return find(first, second, faults, late=lambda first, second, faults: second["at"] > first["lease"])
+
+
+@fails("13.1", "early")
+def late_is_who_stays_longer_than_his_lease(first, second, faults):
+    return find(first, second, faults, late=lambda first, *_: first["left"] > first["at"] + first["lease"])
+
+
 @fails("13.1", "together")
 def without_looking_who_has_left(first, second, faults):
     return find(first, second, faults, together=False)
@@ -155,6 +165,43 @@ def lock3_as_in_the_lesson(first, second, faults):
     return find(first, second, faults, shared=lambda first, second: ["lock3"])
 
 
+@fails("13.1", "both")
+def the_last_fault(first, second, faults):
+    """Whichever server it befell, whenever it was."""
+    if second["at"] >= first["left"]:
+        return None
+    if second["at"] >= first["at"] + first["lease"]:
+        return "late"
+    return {"restart": "memory", "clock": "clock"}[faults[-1]["fault"]]
+
+
+@fails("13.1", "both")
+def the_last_one_of_the_first(first, second, faults):
+    return find(first, second, faults[::-1], shared=lambda first, second: first["granted"])
+
+
+@fails("13.1", "both")
+def the_last_one_of_the_second(first, second, faults):
+    return find(first, second, faults[::-1], shared=lambda first, second: second["granted"])
+
+
+@fails("13.1", "between")
+def the_last_one_whenever_it_was(first, second, faults):
+    return find(first, second, faults[::-1], between=lambda first, fault, second: True)
+
+
+@fails("13.1", "between")
+def restarts_first(first, second, faults):
+    faults = sorted(faults, key=lambda fault: fault["fault"] != "restart")
+    return find(first, second, faults, between=lambda first, fault, second: fault["at"] > first["at"])
+
+
+@fails("13.1", "between")
+def clocks_first(first, second, faults):
+    faults = sorted(faults, key=lambda fault: fault["fault"] != "clock")
+    return find(first, second, faults, between=lambda first, fault, second: fault["at"] < second["at"])
+
+
 @fails("13.1", "between")
 def whenever_it_was(first, second, faults):
     return find(first, second, faults, between=lambda first, fault, second: True)
@@ -176,6 +223,11 @@ def any_clock(first, second, faults):
 
 
 @fails("13.1", "far")
+def any_clock_and_the_last_one(first, second, faults):
+    return find(first, second, faults[::-1], far=lambda first, fault, second: True)
+
+
+@fails("13.1", "far")
 def forward(first, second, faults):
     return find(first, second, faults, far=lambda first, fault, second: fault["seconds"] > 0)
 
@@ -188,6 +240,12 @@ def by_a_whole_lease(first, second, faults):
 @fails("13.1", "first")
 def the_faults_first(first, second, faults):
     return find(first, second, faults, lease="last")
+
+
+@fails("13.1", "raised")
+def each_has_seconds(first, second, faults):
+    moved = any(fault["seconds"] for fault in faults)
+    return find(first, second, faults) if moved else None
 
 
 @fails("13.1", "nonsense")
