@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 import redis
-from fives import LEASE, NAME, SHORT
+from fives import LEASE, NAME, SHORT, SOON
 from labs import wait_for
 from lock_contract import raised
 
@@ -294,8 +294,8 @@ def what_is_refused_for_one_lock_is_not_in_the_way_of_another(five):
     only = five.clients()[:1]
     five.admin(0).rpush(NAME, "not a lock's")
     assert five.lock(only).acquire(blocking=False) is False
-    other = Redlock(only, "other", node_timeout=SHORT)
-    assert other.acquire(blocking=False)
+    other = Redlock(only, "other", node_timeout=SHORT, blocking_timeout=SOON)
+    assert other.acquire()
     other.release()
 
 

@@ -1,6 +1,7 @@
 """Redlock and servers that stand still, die, come back, or lose a connection: what they cost, and that nothing stale is left."""
 
 import contextlib
+import select
 import time
 from unittest import mock
 
@@ -109,8 +110,11 @@ def a_connection_that_was_answered_is_kept_however_late_that_is_read(five):
     lock = five.connected()
     lock.acquire()
     lock.release()
-    five.settle()
-    sockets = [stock._free[-1].connection._sock for stock in lock._stocks]
+    nodes = [stock._free[-1] for stock in lock._stocks]
+    sockets = [each.connection._sock for each in nodes]
+    unread = [each.descriptor for each in nodes if each.owed]
+    assert len(unread) == 2
+    wait_for(lambda: select.select(unread, [], [], 0)[0] == unread)
     with mock.patch.object(node, "PATIENCE", 0):
         lock.acquire()
         assert [each.connection._sock for each in lock._hold.remedy.nodes] == sockets

@@ -22,7 +22,7 @@ class Panel:
         self._asking = False
 
     def ask(self, ballot, limit=None):
-        """Put ``ballot`` to every server; return it when it is decided, at the latest after ``limit`` seconds."""
+        """Put ``ballot`` to every server; return it when it is decided, or ``limit`` seconds after it was put to the last."""
         with self._mutex:
             outer, self._asking = self._asking, True
             try:
