@@ -604,6 +604,34 @@ def test_a_link_may_lead_elsewhere(relay, server, own_server):
     assert server.client().get("where") == b"first"
 
 
+def test_a_server_to_which_no_link_leads_any_more_is_let_alone(relay, server):
+    """Whether it was up then or dead: somebody else may listen there by now."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        first.settimeout(LONG)
+        port = first.getsockname()[1]
+        relay.carry(port, "one", "two")
+        probe = stack.enter_context(first.accept()[0])
+        relay.carry(server.socket, "one")
+        probe.settimeout(0.2)
+        with pytest.raises(TimeoutError):  # the other link still leads there
+            probe.recv(1)
+        probe.settimeout(10)
+        relay.carry(server.socket, "two")
+        assert ended(probe)
+        (link,) = relay.carry(port, "one")
+        first.accept()[0].close()
+        first.close()
+        wait_for(lambda: _refused(link))  # so it is looked for, time and again
+        relay.carry(server.socket, "one")
+        stranger = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        stranger.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            stranger.accept()
+        relay.carry(port, "one")  # the control
+        stack.enter_context(stranger.accept()[0])
+
+
 def test_a_link_that_leads_elsewhere_may_be_called_at_the_same_moment(relay, server, own_server):
     [port] = relay.ask("carry", links=[[["one", "server"], 0, server.socket]])
     request = asking("carry", links=[[["one", "server"], 0, own_server.socket]])

@@ -43,6 +43,8 @@ class Control:
         as_before = (old.cut, old.delay) if old else ()
         if old:
             old.close()
+            if not old.server.links:
+                self._servers.pop(old.server.there).close()
         self._links[key] = Link(self.loop, here, self._servers[there], *as_before)
         return self._links[key]
 

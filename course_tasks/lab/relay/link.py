@@ -19,10 +19,13 @@ class Server:
     def __init__(self, loop, there):
         self.loop, self.there = loop, there
         self.links, self.up, self._probe = [], False, None
+        self._over = False
         self._look()
 
     def _look(self):
         """Find out whether it is there, and tell the links; where it is not, look again a little later."""
+        if self._over:
+            return
         self._probe = address.socket_for(self.there)
         try:
             address.connect(self._probe, self.there)
@@ -40,9 +43,18 @@ class Server:
         with contextlib.suppress(OSError):
             if self._probe.recv(1):
                 return
+        self._hang_up()
+        self._look()
+
+    def _hang_up(self):
         self.loop.watch(self._probe, 0, None)
         self._probe.close()
-        self._look()
+
+    def close(self):
+        """Look for it no more: no link leads there, and somebody else's server may have its port by now."""
+        self._over = True
+        if self.up:
+            self._hang_up()
 
 
 class Link:
