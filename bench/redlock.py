@@ -79,7 +79,7 @@ def through(sockets, linked):
 
 
 def measure():
-    """Rows (what, figure). Each part runs in a process of its own: pottery leaves threads behind."""
+    """Rows (what, figure). Where pottery is among them, in a process of its own: it leaves threads behind."""
     with private_place() as where, Fleet(where, FIVE) as fleet:
         sockets = [fleet.socket(name) for name in fleet.names]
         rows = apart(lambda: all_up(sockets))
