@@ -1,6 +1,6 @@
 """The exercises of lesson 11, failover forgets."""
 
-from course_tasks.breakpoints import Breakpoint, watched
+from course_tasks.breakpoints import AFTER, Breakpoint, watched
 from course_tasks.exercises.definition import Exercise, not_yet, passed
 from course_tasks.exercises.wording import short
 from course_tasks.locks import LeaseLock
@@ -19,6 +19,7 @@ def take(client, name, token, lease, replicas, patience):
 
 NAME, OURS, THEIRS = "mail", b"3a0c-ours", b"7be2-theirs"
 CAME = "came"  # a key that is there once another one has come in between
+BARE = "bare"  # a key with the name of a command after which the lock had no lease
 LEASE = 60.0  # seconds; so long that it doesn't end in a check
 BRIEF = 0.2  # seconds that replicas are waited for in vain
 LONG = 3.0  # seconds in which they answer, on a busy machine too; a client waits no longer than 5 for any answer
@@ -42,18 +43,21 @@ def _alone(bench, answer):
     """No replica ever acknowledges anything."""
     client, there = bench.client, "The server had no replica"
     for replicas in (2, 1):
-        got, value = _try(bench, answer, client, replicas, BRIEF)
+        got, value = _try(bench, answer, client, replicas, BRIEF, _bare(client))
         if got:
             return not_yet(
                 "itself" if replicas == 1 else "ignored", f"{there}, {replicas} had to have it, and {_said(got)}."
             )
         if value == OURS:
             return not_yet("left", f"{there}, and {_said(got)}. Its token was still in the key.")
+        if command := client.get(BARE):
+            return not_yet("bare", f"After your {command.decode()} the key was set, and had no lease.")
     got, value = _try(bench, answer, client, 1, BRIEF, before=THEIRS)
     if got or value != THEIRS:
         return not_yet("theirs", f"Another one had the lock; {_said(got)}, and then the key was {short(value)}.")
     for command in ("WAIT", "GET"):
-        _, value = _try(bench, answer, client, 1, BRIEF, comes_after=command)
+        comes = Breakpoint(lambda: client.mset({NAME: THEIRS, CAME: 1}), after=command)
+        _, value = _try(bench, answer, client, 1, BRIEF, comes)
         if value is None and client.exists(CAME):
             finding = "unasked" if command == "WAIT" else "between"
             said = f"After your {command} the lease ended, and another one got the lock. Its key is gone."
@@ -73,6 +77,9 @@ def _replicated(bench, answer, lab):
     if not LEASE - 10 < left <= LEASE:
         return not_yet("lease", f"The lease was to be {LEASE:g} s, and {left:g} s of it were left.")
     lab.links.heal()
+    got, value = _try(bench, answer, client, 1, LONG, Breakpoint(lambda: _known_to(2, client), after="SET"))
+    if not got:
+        return not_yet("more", f"Both replicas had acknowledged it, one had to, and {_said(got)}.")
     lab.links.cut(both, "lock")
     got, value = _try(bench, answer, client, 1, BRIEF)
     if got:
@@ -96,16 +103,28 @@ def _said(got):
     return f"your function returned {short(got)}"
 
 
-def _try(bench, answer, client, replicas, patience, before=None, comes_after=None):
-    """What one call returned, and what is in the key then. ``before``: what was in it; after the command ``comes_after``, the
-    lease is over, and another one gets the lock.
-    """
-    client.delete(NAME, CAME)
+def _bare(client):
+    """A watcher that notes after which command the key has no lease: whoever dies there leaves it for ever."""
+
+    def look(moment, command):
+        if moment == AFTER and client.pttl(NAME) == -1:
+            client.set(BARE, command)
+
+    return look
+
+
+def _known_to(replicas, client):
+    """Wait until so many replicas have acknowledged all that was written."""
+    with client.client() as one:  # WAIT answers for its own connection
+        one.set(CAME, 1)
+        one.wait(replicas, int(LONG * 1000))
+
+
+def _try(bench, answer, client, replicas, patience, *watchers, before=None):
+    """What one call returned, and what is in the key then. ``before``: what was in it; ``watchers`` see its commands."""
+    client.delete(NAME, CAME, BARE)
     if before:
         client.set(NAME, before)
-    watchers = []
-    if comes_after:
-        watchers.append(Breakpoint(lambda: client.mset({NAME: THEIRS, CAME: 1}), after=comes_after))
     with watched(client, *watchers) as own:
         args = (own, NAME, OURS, LEASE, replicas, patience)
         got = bench.call(answer, *args, seconds=patience + 4, what="Your function")
@@ -129,6 +148,7 @@ EXERCISES = [
             "ignored": "WAIT raises nothing where too few replicas answer. It only says how many did.",
             "itself": "WAIT counts replicas, and not the primary. Is at least as many as “replicas” what you compare with?",
             "left": "WAIT takes nothing back. Where too few have it, the key has to go, or nobody gets in for the whole lease.",
+            "bare": "Whoever dies at that moment leaves it locked for ever (lesson 06). SET takes NX and PX together.",
             "theirs": "Where the lock is another one's, nothing here is yours: don't wait, don't delete.",
             "unasked": "Between your SET and now the lease may have ended. Delete the key only if it still has your token.",
             "between": "You look, then another one gets the lock, then you delete. It must be one step on the server: a script.",
@@ -137,6 +157,7 @@ EXERCISES = [
             "lease": "px= is in milliseconds, and lease is in seconds.",
             "unacknowledged": "WAIT answers for what was written before it, and over the same connection. Over a new one nothing "
             "was written, and each replica has that; in a transaction it doesn't wait. How many are connected says nothing.",
+            "more": "WAIT says how many have it, which may be more than you have asked for.",
             "enough": "It is enough if as many as “replicas” have it; the others may be away.",
             "fewer": "Some replica is not enough: as many as “replicas” must have acknowledged it.",
             "endless": "WAIT with 0 milliseconds waits for ever. Is patience, which is in seconds, milliseconds by then?",

@@ -191,9 +191,20 @@ def seconds_for_milliseconds(client, name, token, lease, replicas, patience):
     return take(client, name, token, lease, replicas, patience, span=lambda lease: {"ex": ms(lease)})
 
 
-@fails("11.1", "lease")
+@fails("11.1", "bare")
 def no_lease(client, name, token, lease, replicas, patience):
     return take(client, name, token, lease, replicas, patience, span=lambda lease: {})
+
+
+@fails("11.1", "bare")
+def the_lease_afterwards(client, name, token, lease, replicas, patience):
+    if not client.setnx(name, token):
+        return False
+    client.pexpire(name, ms(lease))
+    if client.wait(replicas, ms(patience)) >= replicas:
+        return True
+    give_back(client, name, token)
+    return False
 
 
 @fails("11.1", "unacknowledged")
@@ -230,6 +241,13 @@ def counts_connections(client, name, token, lease, replicas, patience):
 def more_than_enough(client, name, token, lease, replicas, patience):
     return take(
         client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged > replicas
+    )
+
+
+@fails("11.1", "more")
+def exactly_so_many(client, name, token, lease, replicas, patience):
+    return take(
+        client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged == replicas
     )
 
 
