@@ -643,3 +643,19 @@ def test_a_link_that_leads_elsewhere_may_be_called_at_the_same_moment(relay, ser
             relay.process.send_signal(signal.SIGCONT)
             assert json.loads(answer.readline())["result"] != [port]
     relay.ask("carry", links=[])  # it is still there
+
+
+def test_a_link_may_lead_elsewhere_at_the_moment_when_its_server_hangs_up(relay, server):
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        relay.carry(first.getsockname()[1], "one")
+        probe = stack.enter_context(first.accept()[0])
+        request = asking("carry", links=[[["one", "server"], str(relay.directory / "one"), server.socket]])
+        line = stack.enter_context(relay.post(request[:10]))
+        relay.ask("carry", links=[])  # so it has read those ten bytes
+        relay.process.send_signal(signal.SIGSTOP)
+        line.sendall(request[10:])
+        probe.close()
+        relay.process.send_signal(signal.SIGCONT)
+        assert "result" in json.loads(stack.enter_context(line.makefile()).readline())
+        relay.ask("carry", links=[])  # it is still there

@@ -40,6 +40,8 @@ class Server:
             link.settle()
 
     def _heard(self, _):
+        if self._over:  # since a moment ago, in the same turn
+            return
         with contextlib.suppress(OSError):
             if self._probe.recv(1):
                 return
