@@ -142,6 +142,11 @@ def test_clients_are_a_list_in_every_other_way():
     assert not hasattr(clients, "set")
 
 
+def test_a_list_of_one_does_not_speak_of_several():
+    with pytest.raises(AttributeError, match=r"^get: this is a list, of one client, and no client: take the one that"):
+        Clients("a").get("mine")
+
+
 @pytest.fixture
 def paths(monkeypatch):
     """Returns the sockets to which the clients of a process ``name`` (None: a terminal's) connect in an experiment."""
