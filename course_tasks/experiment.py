@@ -68,7 +68,7 @@ class Clients(list):
 
     def __getattr__(self, name):
         if len(self) == 1:  # lab.clients, in a lab with one: locks are given the client itself
-            raise AttributeError(f"{name}: this is a list, of one client, and no client: take the one that is in it, [0]")
+            raise AttributeError(f"{name}: this is a list of one client: take the client that is in it, [0]")
         raise AttributeError(
             f"{name}: this lab has {len(self)} lock servers, so a lock is made with the list of their clients, which is no client"
         )

@@ -143,7 +143,7 @@ def test_clients_are_a_list_in_every_other_way():
 
 
 def test_a_list_of_one_does_not_speak_of_several():
-    with pytest.raises(AttributeError, match=r"^get: this is a list, of one client, and no client: take the one that"):
+    with pytest.raises(AttributeError, match=r"^get: this is a list of one client: take the client that is in it"):
         Clients("a").get("mine")
 
 
