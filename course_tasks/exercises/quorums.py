@@ -3,7 +3,7 @@
 import redis
 
 from course_tasks.exercises.definition import not_yet
-from course_tasks.exercises.troubles import DOWN, SLOW, TAKEN, UNHEARD, moving_clock, names, tried
+from course_tasks.exercises.troubles import DOWN, OVERTAKEN, SLOW, TAKEN, UNHEARD, moving_clock, names, tried
 from course_tasks.exercises.wording import short
 
 LEASE = 10.0  # seconds; so long that no pause of the machine comes near what is told apart here
@@ -31,6 +31,8 @@ SILENCE = [
     (5, {1: DOWN, 3: TAKEN, 4: TAKEN}, False),
     (5, {1: DOWN, 2: DOWN, 4: DOWN}, False),
     (5, {2: UNHEARD, 3: TAKEN, 4: TAKEN}, False),
+    (5, {1: TAKEN, 2: TAKEN, 3: TAKEN, 4: TAKEN, 5: UNHEARD}, False),
+    (5, {1: OVERTAKEN, 2: OVERTAKEN, 3: TAKEN, 4: TAKEN, 5: TAKEN}, False),
 ]
 HINTS = {
     "answer": "Return a number: for how many seconds the lock is yours; 0 where it isn't.",
@@ -122,6 +124,8 @@ def _what_is_wrong(trial, quorum, wins, lease):
         return "refused"
     if len(trial.ours) < quorum:
         return "minority"
+    if said > 2 * lease:  # milliseconds, or a time of day
+        return "answer"
     if said > lease:
         return "drift"
     if said > sorted(trial.ours, reverse=True)[quorum - 1] + CLOSE:

@@ -6,13 +6,14 @@ commands the answer sends, one after the other or all at once.
 
 import contextlib
 import datetime
+import functools
 import pickle
 import time
 from dataclasses import dataclass
 
 import redis
 
-from course_tasks.breakpoints import AFTER, BEFORE, watched
+from course_tasks.breakpoints import AFTER, BEFORE, Breakpoint, watched
 from course_tasks.exercises.wording import short
 from course_tasks.history.wording import listing
 from course_tasks.lab.packing import pack
@@ -21,12 +22,13 @@ NAME = "mail"
 OURS, THEIRS = b"8c1f-ours", b"47e0-theirs"
 AN_HOUR = 3600.0  # seconds
 
-TAKEN, DOWN, UNHEARD = "taken", "down", "unheard"
+TAKEN, DOWN, UNHEARD, OVERTAKEN = "taken", "down", "unheard", "overtaken"
 SLOW = 0.3  # seconds; a number is for how long a server's first answer is under way
 TELL = {
     TAKEN: "had given the lock to another one",
     DOWN: "could not be reached",
     UNHEARD: "did as it was told, but its answer was lost",
+    OVERTAKEN: "gave the lock to another one right after your GET, as your lease was over",
     SLOW: f"answered {SLOW} s late",
 }
 
@@ -56,11 +58,13 @@ class Trial:
 
 def tried(take, clients, troubles, lease):
     """The Trial of one call. ``troubles``: number of a server -> what befalls it, seconds of delay, or a function."""
+    theirs, befallen = set(), []
     for number, client in enumerate(clients, 1):
+        trouble, another_one = troubles.get(number), functools.partial(_another_one, client, number, theirs)
         client.delete(NAME)
-        if troubles.get(number) == TAKEN:
-            client.set(NAME, THEIRS, px=60_000)
-    befallen = [watched(client, *_befalls(troubles.get(number))) for number, client in enumerate(clients, 1)]
+        if trouble == TAKEN:
+            another_one()
+        befallen.append(watched(client, *_befalls(trouble, another_one)))
     began = time.monotonic()
     try:
         said = take(befallen, NAME, OURS, lease)
@@ -70,7 +74,7 @@ def tried(take, clients, troubles, lease):
     ours, strays, robbed, endless = [], [], [], False
     for number, client in enumerate(clients, 1):
         value, left = client.get(NAME), client.pttl(NAME)
-        robbed += [number] if troubles.get(number) == TAKEN and value != THEIRS else []
+        robbed += [number] if number in theirs and value != THEIRS else []
         if value == OURS:
             endless |= left < 0 or left > lease * 1000
             ours.append(left / 1000 + time.monotonic() - ended)
@@ -80,8 +84,16 @@ def tried(take, clients, troubles, lease):
     return Trial(_told(len(clients), troubles), said, ended - began, ours, strays, robbed, endless)
 
 
-def _befalls(trouble):
+def _another_one(client, number, theirs):
+    """Gets the lock on this server, whose ``number`` joins ``theirs``."""
+    client.set(NAME, THEIRS, px=60_000)
+    theirs.add(number)
+
+
+def _befalls(trouble, another_one):
     """The watchers that let ``trouble`` befall a client."""
+    if trouble == OVERTAKEN:
+        return [Breakpoint(another_one, after="GET")]
     first = iter([True])
 
     def watcher(moment, command):

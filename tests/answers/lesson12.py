@@ -172,6 +172,17 @@ def nothing_for_no(clients, name, token, lease):
     return take(clients, name, token, lease) or None
 
 
+@fails("12.2", "answer")
+def in_milliseconds(clients, name, token, lease):
+    return 1000 * take(clients, name, token, lease)
+
+
+@fails("12.2", "answer")
+def until_when(clients, name, token, lease):
+    left = take(clients, name, token, lease)
+    return time.monotonic() + left if left else 0
+
+
 @fails("12.2", "lease")
 def in_seconds(clients, name, token, lease):
     return take(clients, name, token, lease, px=lambda lease: int(lease * 1000 * 1000))
@@ -255,6 +266,21 @@ def stops_at_the_first_that_is_silent(clients, name, token, lease):
 @fails("12.2", "unheard")
 def only_where_it_heard_a_yes(clients, name, token, lease):
     return take(clients, name, token, lease, undo=lambda clients, granted: granted)
+
+
+@fails("12.2", "unheard")
+def only_if_it_heard_a_yes(clients, name, token, lease):
+    """From anybody: then it gives back everywhere."""
+    return take(clients, name, token, lease, undo=lambda clients, granted: clients if granted else [])
+
+
+@fails("12.2", "theirs")
+def looks_and_deletes(clients, name, token, lease):
+    def release(client, name, token):
+        if client.get(name) == token:
+            client.delete(name)
+
+    return take(clients, name, token, lease, release=release)
 
 
 @fails("12.2", "theirs")
