@@ -1,6 +1,7 @@
 """What every test shares: where the checkout is, how thorough a run is, and the hunt for anything left behind."""
 
 import os
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # COURSE_TESTS=all, as .ci/run sets it: what is a matter of luck is tried 20 times, and every notebook runs twice in one kernel.
 THOROUGH = os.environ.get("COURSE_TESTS") == "all"
 REPEATS = 20 if THOROUGH else 1
+# A job that a script's shell started in the background ignores Ctrl-C, and so would every kernel that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
