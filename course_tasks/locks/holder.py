@@ -95,7 +95,8 @@ class Holder:
         try:
             self._give_back(hold)
         except RedisError as error:
-            raise self._unknown("it was acquired too late; whether it was given back", hold.clears_in) from error
+            what = "it was acquired too late; whether it was given back"
+            raise self._unknown(what, hold.clears_in) from error
         return False
 
     def _extend(self, hold, seconds, replace):

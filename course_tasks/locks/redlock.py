@@ -163,10 +163,12 @@ class Redlock(BaseLock):
         undo = Packed("EVAL", LeaseLock.RELEASE.text, 1, self._key, hold.token)
         hold.remedy = panel = Panel(self._stocks, self.node_timeout, undo)
         lease = milliseconds(self.timeout, "timeout")
-        ballot = panel.ask(Ballot(Packed("SET", self._key, hold.token, "NX", "PX", lease), b"OK", undo))
+        question = Packed("SET", self._key, hold.token, "NX", "PX", lease)
+        ballot = panel.ask(Ballot(question, b"OK", undo))
         if ballot.votes >= panel.quorum:
             self._was_answered = True
-            return tuple(where for where, node in enumerate(panel.nodes) if ballot.replies.get(node) == b"OK")
+            said = [ballot.replies.get(node) for node in panel.nodes]
+            return tuple(position for position, reply in enumerate(said) if reply == b"OK")
         panel.tell(Ballot(undo, undoing=True))
         self._warn_of_silence(ballot, panel)
         self._part(hold)
