@@ -98,7 +98,9 @@ def _cross(findings, event):
 def _stood_still(findings, skipped):
     """The order of the first pause within the attempt that ended in ``skipped``; where there is none, that event's own."""
     last = skipped.Index
-    pauses = [row.begin_order for row in findings.lasted["paused"] if row.lane == skipped.lane and row.begin_order < last]
+    pauses = [
+        row.begin_order for row in findings.lasted["paused"] if row.lane == skipped.lane and row.begin_order < last
+    ]
     attempts = findings.lasted["running"] + findings.lasted["waiting"] if pauses else []
     begun = min((row.begin_order for row in attempts if row.until_order == last), default=last)
     return min((order for order in pauses if order > begun), default=last)
