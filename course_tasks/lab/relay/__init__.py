@@ -13,9 +13,10 @@ A link does to a connection what a network would:
   does: when nobody accepts, Linux says EAGAIN to a client that has a timeout, and macOS refuses, neither of which is a
   partition's doing. So the client waits for its first reply instead. If it gives up before the link heals, the server
   never hears of it, as it never would of a TCP client whose SYN got no answer.
-* **Slow**: what is sent arrives so much later. Throughput has no limit. A changed delay holds for what is sent from then
-  on, and never makes it overtake.
+* **Slow**: what is sent arrives so much later, and no less of it: up to a megabyte is under way in each direction. A changed
+  delay holds for what is sent from then on, and never makes it overtake.
 * **Healed**: what was held back arrives at once. TCP would send it again after a while, the later the longer the cut was.
 
-Where a server is not there, its links refuse connections, as it would itself; when it dies, those through them are closed.
+Where a server is not there, its links refuse connections, as it would itself; when it dies, those through them are closed. Only
+a replica's link, whose port might go to somebody else, takes connections all the same, and closes them at once.
 """
