@@ -364,7 +364,7 @@ def test_a_replicas_link_that_an_interrupt_prevented_is_none():
     links = Links(SimpleNamespace(lock_servers=("lock",), replicas=("replica1",), place=Place("/nowhere")))
     links._carrier = told = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        links.port("replica1", 1234)
+        links.port("replica1", "/nowhere/lock-itself.sock")
     links.clear()
     assert told == [("carry", [])]
 

@@ -82,15 +82,21 @@ def relay():
         relay.close()
 
 
+def listening(relay, name):
+    """A server's socket that the test listens at, in the directory of ``relay``."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(relay.directory / name))
+    listener.listen()
+    listener.settimeout(LONG)
+    return listener
+
+
 class Played:
     """A server that the test plays, and the links of "one" and "two" to it. ``listener`` is its socket."""
 
     def __init__(self, relay, stack):
         self.relay, self._stack = relay, stack
-        self.listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-        self.listener.bind(str(relay.directory / "played"))
-        self.listener.listen()
-        self.listener.settimeout(LONG)
+        self.listener = stack.enter_context(listening(relay, "played"))
         self._links = dict(zip(("one", "two"), relay.carry(str(relay.directory / "played"), "one", "two"), strict=True))
         self.accept()  # the relay's own connection
 
@@ -210,8 +216,8 @@ def _refuses(sock):
 
 def test_a_replica_has_a_port(relay):
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        (port,) = relay.ask("carry", links=[[["replica1", "server"], 0, listener.getsockname()[1]]])
+        listener = stack.enter_context(listening(relay, "primary"))
+        (port,) = relay.ask("carry", links=[[["replica1", "server"], 0, listener.getsockname()]])
         stack.enter_context(listener.accept()[0])  # the relay's own connection
         replica = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
         primary = stack.enter_context(listener.accept()[0])
@@ -605,12 +611,11 @@ def test_a_link_may_lead_elsewhere(relay, server, own_server):
 
 
 def test_a_server_to_which_no_link_leads_any_more_is_let_alone(relay, server):
-    """Whether it was up then or dead: somebody else may listen there by now."""
+    """Whether it was up then or dead."""
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        first.settimeout(LONG)
-        port = first.getsockname()[1]
-        relay.carry(port, "one", "two")
+        first = stack.enter_context(listening(relay, "first"))
+        there = first.getsockname()
+        relay.carry(there, "one", "two")
         probe = stack.enter_context(first.accept()[0])
         relay.carry(server.socket, "one")
         probe.settimeout(0.2)
@@ -619,17 +624,18 @@ def test_a_server_to_which_no_link_leads_any_more_is_let_alone(relay, server):
         probe.settimeout(10)
         relay.carry(server.socket, "two")
         assert ended(probe)
-        (link,) = relay.carry(port, "one")
+        (link,) = relay.carry(there, "one")
         first.accept()[0].close()
         first.close()
         wait_for(lambda: _refused(link))  # so it is looked for, time and again
         relay.carry(server.socket, "one")
-        stranger = stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        stranger.settimeout(0.5)
+        os.unlink(there)
+        another = stack.enter_context(listening(relay, "first"))
+        another.settimeout(0.5)
         with pytest.raises(TimeoutError):
-            stranger.accept()
-        relay.carry(port, "one")  # the control
-        stack.enter_context(stranger.accept()[0])
+            another.accept()
+        relay.carry(there, "one")  # the control
+        stack.enter_context(another.accept()[0])
 
 
 def test_a_link_that_leads_elsewhere_may_be_called_at_the_same_moment(relay, server, own_server):
@@ -647,8 +653,8 @@ def test_a_link_that_leads_elsewhere_may_be_called_at_the_same_moment(relay, ser
 
 def test_a_link_may_lead_elsewhere_at_the_moment_when_its_server_hangs_up(relay, server):
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        relay.carry(first.getsockname()[1], "one")
+        first = stack.enter_context(listening(relay, "first"))
+        relay.carry(first.getsockname(), "one")
         probe = stack.enter_context(first.accept()[0])
         request = asking("carry", links=[[["one", "server"], str(relay.directory / "one"), server.socket]])
         line = stack.enter_context(relay.post(request[:10]))

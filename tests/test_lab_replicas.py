@@ -113,20 +113,33 @@ def listening(pid):
     return [c.laddr for c in psutil.Process(pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]
 
 
-def test_they_listen_on_this_machine_only(clean):
+def test_nothing_listens_but_their_links_and_on_this_machine_only(clean):
     lab = clean
     listeners = {name: listening(pid) for name, _, pid, _ in lab.processes.rows}
-    assert {name for name, addresses in listeners.items() if addresses} == {*SERVERS, "links"}
-    assert {address.ip for addresses in listeners.values() for address in addresses} == {"127.0.0.1"}
-    assert [len(listeners[name]) for name in SERVERS] == [1, 1, 1]
+    assert {name for name, addresses in listeners.items() if addresses} == {"links"}
+    assert [address.ip for address in listeners["links"]] == ["127.0.0.1"] * 2
+
+
+def test_a_dead_primary_leaves_no_port_to_anybody(clean):
+    """Who took it would be told the password."""
+    lab, held = clean, key()
+    ports = {address.port for address in listening(pid_of(lab, "links"))}
+    lab.servers.kill("lock")
+    assert {address.port for address in listening(pid_of(lab, "links"))} == ports
+    with socket.create_connection(("127.0.0.1", ports.pop())) as replica:
+        assert replica.recv(1) == b""  # closed at once
+    lab.servers.restart("lock")
+    lab.client("lock").set(held, "token")
+    wait_for(lambda: lab.client("lock").wait(2, 100) == 2)
 
 
 def test_who_does_not_know_the_password_is_refused(clean):
-    """At every port, the links' too, and on the socket; with it, he is let in."""
+    """At every link's port, and on every socket; with it, he is let in."""
     lab = clean
-    ports = [address.port for name in (*SERVERS, "links") for address in listening(pid_of(lab, name))]
-    assert len(ports) == 5
-    doors = [{"port": port} for port in ports] + [{"unix_socket_path": str(lab.place.socket("lock"))}]
+    ports = [address.port for address in listening(pid_of(lab, "links"))]
+    assert len(ports) == 2
+    doors = [{"port": port} for port in ports]
+    doors += [{"unix_socket_path": str(lab.servers.own_socket(name))} for name in SERVERS]
     for door in doors:
         for wrong in (None, "guess"):
             with redis.Redis(**door, password=wrong, retry=None) as stranger, pytest.raises(redis.AuthenticationError):
@@ -155,31 +168,6 @@ def test_two_labs_have_two_passwords(lab, module_tmp):
     with Lab(workers=1, replicas=1, beside=True) as other:
         assert other.place.password("lock") != lab.place.password("lock")
         assert other.place.password("broker") is None
-
-
-def test_a_port_that_was_taken_meanwhile_is_let_go(module_tmp, monkeypatch):
-    free = replicas._free_port
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        offered = [port, port]
-        monkeypatch.setattr(replicas, "_free_port", lambda: offered.pop() if offered else free())
-        with Lab(workers=1, replicas=1, beside=True) as lab:
-            assert offered == []
-            assert port not in [address.port for address in listening(pid_of(lab, "lock"))]
-            assert lab.client("lock").wait(1, 10_000) == 1
-
-
-def test_a_server_that_can_have_no_port(private_tmp, monkeypatch):
-    monkeypatch.setattr(replicas, "PORTS", 3)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        monkeypatch.setattr(replicas, "_free_port", lambda: taken.getsockname()[1])
-        with pytest.raises(LabError, match="lock can't listen on a TCP port, which replication needs"):
-            Lab(workers=1, replicas=1, beside=True)
-    assert list(private_tmp.glob("course-lab-*")) == []
 
 
 # Promoted by hand ----------------------------------------------------------------------------------------------------------
@@ -256,20 +244,6 @@ def test_a_primary_that_starts_again_without_memory_empties_its_replicas(clean):
     assert lab.client("replica1").get(held) is None
 
 
-def test_a_primary_whose_port_was_taken_while_it_was_down_is_found_at_another(clean):
-    lab = clean
-    (before,) = [address.port for address in listening(pid_of(lab, "lock"))]
-    lab.servers.kill("lock")
-    with socket.socket() as taker:
-        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taker.bind(("127.0.0.1", before))
-        taker.listen()
-        lab.servers.restart("lock")
-        assert before not in [address.port for address in listening(pid_of(lab, "lock"))]
-        lab.client("lock").set("held", "token")
-        wait_for(lambda: lab.client("lock").wait(2, 100) == 2)
-
-
 def test_a_durable_primary_remembers_and_so_do_its_replicas(module_tmp):
     with Lab(workers=1, replicas=1, durable=True, beside=True) as lab:
         lab.client("lock").set("held", "token")
@@ -337,7 +311,7 @@ def test_workers_that_know_the_promoted_one_find_the_first_one_again(clean):
 
 @pytest.mark.parametrize("where", ["replication.started", "servers._settings.remember"])
 def test_a_start_that_was_interrupted_is_finished_by_the_next_run(clean, monkeypatch, where):
-    """The server is up by then, and has neither a port nor a role, or is not known yet with its settings."""
+    """The server is up by then, and has no role, or is not known yet with its settings."""
     part, _, method = where.rpartition(".")
     whole = attrgetter(part)(clean)
 

@@ -98,14 +98,14 @@ class Links:
         self._actors = tuple(actors)
         self._lay(self._pairs(actors))
 
-    def port(self, replica, port):
-        """The TCP port on this machine at which ``replica`` finds, by its link, the ``port`` of its primary.
+    def port(self, replica, there):
+        """The TCP port on this machine at which ``replica`` finds its primary, by its link; ``there`` is the primary's socket.
 
-        Asked again for another primary's port, the link leads there, from another port, and stays cut if it was.
+        Asked again for another primary's, the link leads there, from another port, and stays cut if it was.
         """
         (pair,) = self._pairs([replica])
         self._carrier.start()
-        (found,) = self._carrier.ask("carry", links=[[pair, 0, port]])
+        (found,) = self._carrier.ask("carry", links=[[pair, 0, there]])
         self._laid.add(pair)
         return found
 

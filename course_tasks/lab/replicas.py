@@ -1,8 +1,9 @@
 """Replicas of a lab's lock server, the way to whichever of them is the primary, and promotion.
 
-Replication knows no Unix sockets. So each server listens on a TCP port as well, which the system chooses, on this machine alone,
-and everybody has to say a password that only the lab's directory holds. A replica reaches its primary through a link
-(:mod:`course_tasks.lab.links`), which can be cut.
+A replica can call its primary at a TCP port only. It is the port of its link (:mod:`course_tasks.lab.links`), which can be cut,
+and which leads to the primary's Unix socket. So no server has a port: one that is killed leaves none to somebody else, whom its
+replicas would tell the password. That has to be said by everybody, as the links' ports are open to all on this machine; only the
+lab's directory holds it.
 
 Everybody else finds "lock" at a path that leads to the primary's own socket, as they would by way of a proxy, or of what Sentinel
 tells them. A promotion makes it lead elsewhere.
@@ -10,26 +11,21 @@ tells them. A promotion makes it lead elsewhere.
 
 import os
 import secrets
-import socket
 import time
-
-import redis
 
 from course_tasks.lab.errors import LabError, last_lines
 from course_tasks.place import ITSELF
 
 LOOPBACK = "127.0.0.1"
-PORTS = 20  # how many ports are tried: somebody may take one that was free a moment ago
 IN_SYNC = 30.0  # seconds until a replica that is not in sync counts as stuck
 LOOK = 0.005  # seconds between two looks at it
 PROBE = "in sync?"  # a channel to which nobody listens
 # The last three: a replica that comes has no reason to wait 5 s for others. What it is sent goes into no file, from which a
 # server would remember, when it is started again, what it should have forgotten. And what is kept for replicas that fall behind,
 # 10 MB by default, counts as memory in use: under a limit (maxmemory), keys would have to go to make room for it.
-SETTINGS = f"""\
-bind {LOOPBACK}
-requirepass {{password}}
-masterauth {{password}}
+SETTINGS = """\
+requirepass {password}
+masterauth {password}
 repl-diskless-sync-delay 0
 repl-diskless-load swapdb
 repl-backlog-size 64kb
@@ -45,7 +41,6 @@ class Replication:
     def __init__(self, crew):
         self._crew = crew
         self._first = self.primary = crew.lock_servers[0]
-        self._ports = {}  # name -> the TCP port on which it listens
 
     # To start with
 
@@ -66,9 +61,7 @@ class Replication:
         return self._crew.place.socket(name + ITSELF if name == self._first else name)
 
     def started(self, names):
-        """The servers called ``names`` have been started: give each a port and its part. They need not be in sync yet."""
-        for name in names:
-            self._ports[name] = self._listening(name)
+        """The servers called ``names`` have been started: give each its part. They need not be in sync yet."""
         for name in self._followers() if self.primary in names else names:
             self._follow(name)
 
@@ -143,24 +136,10 @@ class Replication:
     def _follow(self, name):
         """Have ``name`` replicate the primary; where it does, it goes on."""
         if name != self.primary:
-            port = self._crew.links.port(name, self._ports[self.primary])
+            port = self._crew.links.port(name, str(self.own_socket(self.primary)))
             self._crew.itself(name).replicaof(LOOPBACK, port)
 
-    # Ports, files, the path
-
-    def _listening(self, name):
-        """The port on which ``name`` listens from now on: the one it had, if it is free."""
-        client = self._crew.itself(name)
-        for port in (self._ports.get(name), *(None for _ in range(PORTS))):
-            port = port or _free_port()
-            try:
-                client.config_set("port", port)
-                return port
-            except redis.ResponseError as error:
-                refused = error
-        raise LabError(
-            f"{name} can't listen on a TCP port, which replication needs ({refused}). Replicas take Valkey, or Redis 7 or newer."
-        )
+    # Files, the path
 
     def _config(self, name):
         return self._crew.place.path / f"{name}.conf"
@@ -175,9 +154,3 @@ class Replication:
         new.unlink(missing_ok=True)  # an interrupt may have left it
         new.symlink_to(self.own_socket(self.primary).name)
         os.replace(new, path)  # in one step: whoever looks finds the one or the other
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]

@@ -1,27 +1,20 @@
-"""Addresses of the two kinds that the relay knows: the path of a Unix socket (str), or a TCP port on the loopback (int)."""
+"""Addresses. Servers have the path of a Unix socket (str); links, such a path, or a TCP port on the loopback (int)."""
 
 import os
 import socket
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 1.0  # seconds for a TCP connection on one's own machine
-
-
-def socket_for(there):
-    """A socket with which one can connect to the address ``there``."""
-    return socket.socket(socket.AF_INET if isinstance(there, int) else socket.AF_UNIX)
 
 
 def connect(sock, there):
-    """Connect ``sock`` to the address ``there``. Raises OSError where nobody listens, or nobody has time for it."""
-    sock.settimeout(PATIENCE if isinstance(there, int) else 0)  # a Unix socket answers at once, whatever it answers
-    sock.connect((LOOPBACK, there) if isinstance(there, int) else there)
-    settle(sock)
+    """Connect ``sock`` to the Unix socket ``there``. Raises OSError where nobody listens, or nobody has time for it."""
+    sock.setblocking(False)  # it answers at once, whatever it answers
+    sock.connect(there)
 
 
 def listen(here):
     """A socket that listens at the address ``here``; 0 is a free TCP port."""
-    sock = socket_for(here)
+    sock = socket.socket(socket.AF_INET if isinstance(here, int) else socket.AF_UNIX)
     sock.setblocking(False)
     if isinstance(here, int):
         sock.bind((LOOPBACK, here))

@@ -96,7 +96,7 @@ class Connection:
     """What a process called ``client`` (a socket) on ``link``, and the connection from there to the link's server."""
 
     def __init__(self, link, client):
-        self.link, self.client, self.server = link, client, address.socket_for(link.server.there)
+        self.link, self.client, self.server = link, client, socket.socket(socket.AF_UNIX)
         self.there, self.back = Flow(self, client, self.server), Flow(self, self.server, client)
         self._connected, self._open = False, True
         self._watched = {client: 0, self.server: 0}  # socket -> the events that the loop looks for
