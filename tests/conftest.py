@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # COURSE_TESTS=all, as .ci/run sets it: what is a matter of luck is tried 20 times, and every notebook runs twice in one kernel.
 THOROUGH = os.environ.get("COURSE_TESTS") == "all"
 REPEATS = 20 if THOROUGH else 1
-# A job that a script's shell started in the background ignores Ctrl-C, and so would every kernel that the tests interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A job in the background may ignore Ctrl-C, and one under nohup SIGHUP; so would every kernel that the tests send them to.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture
