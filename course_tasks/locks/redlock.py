@@ -63,6 +63,8 @@ class Redlock(BaseLock):
     - A question that was under way when its connection broke may arrive later than the release, which then went over a new
       one. Its lease begins on that server when it arrives, and bounds it. A connection on which nothing was answered for a
       minute is given up as well (``node.PATIENCE``); if the server is there again then, the release comes first on the new one.
+    - Each try of an acquire() that was given a ``token`` asks with that one. What gives an earlier try back may be under way
+      still, on a connection that another thread uses by now, and take a vote from the later one. Give one where it doesn't wait.
 
     It is no consensus: nothing is agreed on but who has the lock now. It is not fair, and taking one's own lock again waits for
     oneself. While a majority of the servers is down, nobody gets the lock; acquire() waits, or says False, and a warning is
