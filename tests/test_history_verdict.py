@@ -235,6 +235,12 @@ def test_a_lock_that_nobody_contended_for_has_shown_nothing():
     assert found.sentence == "Nothing contended, so nothing was shown"
 
 
+def test_a_lock_that_was_given_to_nobody_has_shown_nothing():
+    found = verdict(Story().skips(1.0, 1, "a").skips(1.5, 2, "b").ends(3.0))
+    assert (found.outcome, found.contended) == ("unknown", 0)
+    assert found.sentence == "Nobody got in, so nothing was shown"
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_short_tasks_without_a_lock_are_not_invalid(workers):
     assert verdict(simulate(workers=workers, every=3.0, takes=0.5, seconds=12.0)).outcome == "unknown"

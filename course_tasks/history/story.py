@@ -29,7 +29,7 @@ def finding(findings):
         return _who_ran_what(findings)
     kept_out = findings.starved >= NOTICEABLE
     if not findings.contended and not (kept_out and findings.absence):
-        return "Nothing contended, so nothing was shown"
+        return f"{'Nothing contended' if findings.runs else 'Nobody got in'}, so nothing was shown"
     if kept_out:
         after = f" after {findings.starvation.after} was killed" if findings.starvation.after else ""
         nobody = f"nobody could enter for {seconds(findings.starved)}{cause(findings) or after}"
