@@ -300,7 +300,7 @@ def test_who_stands_still_is_moved_when_it_goes_on_and_the_dead_are_not(lab):
         kill("lock3", when="began"),
         move_clock("lock3", 60, after=0.1),
     ]
-    run = lab.contend(OnSecond, contenders=1, holds=60, seconds=1, faults=faults)
+    run = lab.contend(OnSecond, contenders=1, holds=60, seconds=2, faults=faults)
     mine = [kind for kind in faults_of(run) if kind[1] == "lock1"]
     assert mine == [
         ("fault began", "lock1", "pause"),
