@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # COURSE_TESTS=all, as .ci/run sets it: what is a matter of luck is tried 20 times, and every notebook runs twice in one kernel.
 THOROUGH = os.environ.get("COURSE_TESTS") == "all"
 REPEATS = 20 if THOROUGH else 1
-# A job in the background may ignore Ctrl-C, and one under nohup SIGHUP; so would every kernel that the tests send them to.
-for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+# A job in the background may ignore Ctrl-C and Ctrl-backslash, and one under nohup SIGHUP; so would all that the tests start.
+HEEDED = {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+for number, handler in HEEDED.items():
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
