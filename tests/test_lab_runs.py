@@ -97,14 +97,14 @@ def test_invoking_gives_up_after_some_seconds(lab):
 
 
 def test_a_run_sees_nothing_of_the_one_before(lab):
-    # It ends with every worker busy, more tasks queued, the lock held, a worker killed, and mail unsent.
+    # It ends with every worker busy, more tasks queued, the lock held, its holder killed, and mail unsent.
     dirty = run_until(
         lab,
         Setnx,
         every=0.25,
         takes=60,
         if_locked="wait",
-        faults=[kill("worker3", when="started")],
+        faults=[kill(when="entered")],
         until={"sent": 6, "waiting": 1, "fault ended": 1},
     )
     assert kinds(dirty).count("sent") > kinds(dirty).count("started")
