@@ -88,8 +88,8 @@ def take(
 
 
 @fails("11.1", "ignored")
-def does_not_look_at_the_answer(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: True)
+def does_not_look_at_the_answer(*asked):
+    return take(*asked, enough=lambda acknowledged, replicas: True)
 
 
 @fails("11.1", "ignored")
@@ -105,22 +105,14 @@ def expects_an_error(client, name, token, lease, replicas, patience):
 
 
 @fails("11.1", "itself")
-def counts_the_primary(client, name, token, lease, replicas, patience):
-    return take(
-        client,
-        name,
-        token,
-        lease,
-        replicas,
-        patience,
-        enough=lambda acknowledged, replicas: acknowledged + 1 >= replicas,
-    )
+def counts_the_primary(*asked):
+    return take(*asked, enough=lambda acknowledged, replicas: acknowledged + 1 >= replicas)
 
 
 @fails("11.1", "left")
-def leaves_the_key(client, name, token, lease, replicas, patience):
+def leaves_the_key(*asked):
     """The lock of the lesson."""
-    return take(client, name, token, lease, replicas, patience, back=lambda *given: None)
+    return take(*asked, back=lambda *given: None)
 
 
 @fails("11.1", "theirs")
@@ -141,31 +133,23 @@ def without_nx(client, name, token, lease, replicas, patience):
 
 
 @fails("11.1", "unasked")
-def deletes_whatever_is_there(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, back=lambda client, name, token: client.delete(name))
+def deletes_whatever_is_there(*asked):
+    return take(*asked, back=lambda client, name, token: client.delete(name))
 
 
 @fails("11.1", "between")
-def looks_and_deletes(client, name, token, lease, replicas, patience):
+def looks_and_deletes(*asked):
     def back(client, name, token):
         if client.get(name) == token:
             client.delete(name)
 
-    return take(client, name, token, lease, replicas, patience, back=back)
+    return take(*asked, back=back)
 
 
 @fails("11.1", "refused")
-def whole_seconds(client, name, token, lease, replicas, patience):
+def whole_seconds(*asked):
     """Patience in milliseconds, though never 0."""
-    return take(
-        client,
-        name,
-        token,
-        lease,
-        replicas,
-        patience,
-        acknowledged=lambda client, replicas, patience: client.wait(replicas, max(1, int(patience))),
-    )
+    return take(*asked, acknowledged=lambda client, replicas, patience: client.wait(replicas, max(1, int(patience))))
 
 
 @fails("11.1", "unacknowledged")
@@ -187,13 +171,13 @@ def never(client, name, token, lease, replicas, patience):
 
 
 @fails("11.1", "lease")
-def seconds_for_milliseconds(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, span=lambda lease: {"ex": ms(lease)})
+def seconds_for_milliseconds(*asked):
+    return take(*asked, span=lambda lease: {"ex": ms(lease)})
 
 
 @fails("11.1", "bare")
-def no_lease(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, span=lambda lease: {})
+def no_lease(*asked):
+    return take(*asked, span=lambda lease: {})
 
 
 @fails("11.1", "bare")
@@ -233,22 +217,18 @@ def connected(client):
 
 
 @fails("11.1", "unacknowledged")
-def counts_connections(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, acknowledged=lambda client, *given: connected(client))
+def counts_connections(*asked):
+    return take(*asked, acknowledged=lambda client, *given: connected(client))
 
 
 @fails("11.1", "refused")
-def more_than_enough(client, name, token, lease, replicas, patience):
-    return take(
-        client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged > replicas
-    )
+def more_than_enough(*asked):
+    return take(*asked, enough=lambda acknowledged, replicas: acknowledged > replicas)
 
 
 @fails("11.1", "more")
-def exactly_so_many(client, name, token, lease, replicas, patience):
-    return take(
-        client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged == replicas
-    )
+def exactly_so_many(*asked):
+    return take(*asked, enough=lambda acknowledged, replicas: acknowledged == replicas)
 
 
 @fails("11.1", "enough")
@@ -257,8 +237,8 @@ def all_there_are(client, name, token, lease, replicas, patience):
 
 
 @fails("11.1", "fewer")
-def any_at_all(client, name, token, lease, replicas, patience):
-    return take(client, name, token, lease, replicas, patience, enough=lambda acknowledged, replicas: acknowledged > 0)
+def any_at_all(*asked):
+    return take(*asked, enough=lambda acknowledged, replicas: acknowledged > 0)
 
 
 @fails("11.1", "endless")
@@ -267,16 +247,8 @@ def without_an_end(client, name, token, lease, replicas, patience):
 
 
 @fails("11.1", "raised")
-def fractions(client, name, token, lease, replicas, patience):
-    return take(
-        client,
-        name,
-        token,
-        lease,
-        replicas,
-        patience,
-        acknowledged=lambda client, replicas, patience: client.wait(replicas, patience),
-    )
+def fractions(*asked):
+    return take(*asked, acknowledged=lambda client, replicas, patience: client.wait(replicas, patience))
 
 
 @fails("11.1", "raised")
