@@ -55,7 +55,7 @@ class Clients(RuleBasedStateMachine):
             self.holder = None
         self.acquired.discard(who)
 
-    @rule(who=who, seconds=floats(0.5, 100), replace=sampled_from([True, False]))
+    @rule(who=who, seconds=floats(LEASE - 10, 100), replace=sampled_from([True, False]))
     def extend(self, who, seconds, replace):
         error = raised(self.locks[who].extend, seconds, replace_ttl=replace)
         if who not in self.acquired:
