@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from course_tasks.locks import FairLock
 
-
 # Seconds. Nothing ends by itself while a test takes its time, on however busy a machine: what ends, end() ends.
 CLAIM_WITHIN, LEASE, KEEP = 1000.0, 2000.0, 3000.0
 

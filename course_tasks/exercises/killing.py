@@ -14,7 +14,7 @@ from course_tasks.exercises.definition import not_yet
 from course_tasks.exercises.wording import place_told
 
 LEASE = 1  # seconds, a whole number, so that EX and EXPIRE take it as it is
-GRACE = 0.8  # seconds after the end of the lease by which a lock must be free
+GRACE = 0.4  # seconds after the end of the lease by which a lock must be free
 LONG = 3600  # seconds: a lease that no check sees the end of, not even where it is a thousand times too short
 DEFAULT = 2.0  # seconds: the lease of a lock that does not look at its argument
 
