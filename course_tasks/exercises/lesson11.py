@@ -127,7 +127,7 @@ def _try(bench, answer, client, replicas, patience, *watchers, before=None):
         client.set(NAME, before)
     with watched(client, *watchers) as own:
         args = (own, NAME, OURS, LEASE, replicas, patience)
-        got = bench.call(answer, *args, seconds=patience + 4, what="Your function")
+        got = bench.call(answer, *args, seconds=patience + 3, what="Your function")
     return got, client.get(NAME)
 
 

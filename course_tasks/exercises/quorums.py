@@ -8,7 +8,7 @@ from course_tasks.exercises.wording import short
 
 LEASE = 10.0  # seconds; so long that no pause of the machine comes near what is told apart here
 DRIFT = 0.01  # of the lease, as the exercise says
-BRIEF, LATE = 0.5, 0.2  # seconds: a lease that is over before five answers have arrived that take so long each
+BRIEF = 1.2  # seconds: a lease that is over before five answers have arrived that are SLOW, and yet outlasts a stall after that
 CLOSE = 0.01  # seconds between two ways to count the same; the servers count whole milliseconds
 
 # How many servers; what befalls which of them, by number; whether that leaves a majority.
@@ -91,11 +91,11 @@ def _found(take, clients):
 
 def _too_late(take, clients):
     """All say yes, and it takes longer than the lease. One that asks all at once may still be in time."""
-    trial = tried(take, clients, dict.fromkeys(range(1, 6), LATE), BRIEF)
+    trial = tried(take, clients, dict.fromkeys(range(1, 6), SLOW), BRIEF)
     finding = _what_is_wrong(trial, 3, bool(trial.ours) and trial.took < BRIEF * (1 - DRIFT), BRIEF)
     if finding in ("minority", "refused", "since"):
         finding = "too_late"
-    there = f"The lease was {BRIEF} s, and each of five servers answered {LATE} s late."
+    there = f"The lease was {BRIEF} s, and each of five servers answered {SLOW} s late."
     return finding and (finding, f"{there} Your function returned {short(trial.said)} after {trial.took:.1f} s.")
 
 
