@@ -236,10 +236,10 @@ def link(server):
 
 
 @contextlib.contextmanager
-def playing(part):
+def playing(part, patience=0.6):
     """Yields a client of a server that is played by ``part(connection)``, in a thread, on the first connection's socket.
 
-    The client connects without a word. ``part`` may raise ConnectionError.
+    The client connects without a word, and waits for an answer for ``patience`` seconds. ``part`` may raise ConnectionError.
     """
     with tempfile.TemporaryDirectory(prefix="course-") as directory, socket.socket(socket.AF_UNIX) as listener:
         path = f"{directory}/played.sock"
@@ -252,7 +252,7 @@ def playing(part):
 
         thread = threading.Thread(target=play)
         thread.start()
-        with redis.Redis(unix_socket_path=path, protocol=2, driver_info=None, socket_timeout=0.6) as client:
+        with redis.Redis(unix_socket_path=path, protocol=2, driver_info=None, socket_timeout=patience) as client:
             yield client
             commands_of(client).pool.disconnect()
         thread.join()
