@@ -41,7 +41,7 @@ figures: setup
 
 # New lock files from pyproject.toml, with hashes for every platform, and neither addresses of registries nor paths of this machine.
 # `make lock ARGS=--upgrade` takes the newest versions.
-COMPILE := $(COURSE) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+COMPILE := $(COURSE) -m uv pip compile --quiet --universal --generate-hashes --custom-compile-command "make lock"
 lock: setup
 	$(COMPILE) $(ARGS) -o requirements/uv.txt requirements/uv.in
 	$(COMPILE) $(ARGS) --extra test --extra peers --extra clock -o requirements/lock.txt pyproject.toml

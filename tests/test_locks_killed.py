@@ -10,7 +10,7 @@ from lock_contract import Ground, Kind
 from nursery import Nursery, many_holds, one_hold
 from test_locks_contract import LOCKS, DeletesAnyones, LeaseAfterwards
 
-LEASE = 0.5  # seconds: also a busy machine is done with a hold that is not paused in less
+LEASE = 0.5  # seconds, with room for a busy machine: a hold that is not paused must be over sooner
 
 
 @pytest.fixture(scope="module")

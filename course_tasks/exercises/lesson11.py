@@ -127,6 +127,7 @@ def _try(bench, answer, client, replicas, patience, *watchers, before=None):
         client.set(NAME, before)
     with watched(client, *watchers) as own:
         args = (own, NAME, OURS, LEASE, replicas, patience)
+        # Where BRIEF is all the patience, well before the client itself gives up: an endless wait is told as one.
         got = bench.call(answer, *args, seconds=patience + 3, what="Your function")
     return got, client.get(NAME)
 
